@@ -1,0 +1,81 @@
+"""Files that were produced, and what they cost."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from pathlib import Path
+
+import attrs
+
+from holodeck_gen._values import JsonObject, freeze_object
+from holodeck_gen.errors import InvalidTaskError
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@attrs.frozen(kw_only=True)
+class Cost:
+    """An amount of money.
+
+    Attributes:
+        amount: In units of the currency.
+        currency: ISO 4217 code, such as ``CNY``.
+    """
+
+    amount: Decimal = attrs.field(converter=Decimal)
+    currency: str = attrs.field(validator=attrs.validators.matches_re(r"[A-Z]{3}"))
+
+    @amount.validator
+    def _finite(self, _attribute: object, value: Decimal) -> None:
+        if not value.is_finite() or value < 0:
+            raise ValueError(f"an amount must be a finite number of at least 0, not {value}")
+
+
+def add_costs(costs: list[Cost]) -> Cost | None:
+    """The sum of `costs`; None where there are none or their currencies differ."""
+    if len({cost.currency for cost in costs}) != 1:
+        return None
+    return Cost(amount=sum((cost.amount for cost in costs), Decimal()), currency=costs[0].currency)
+
+
+@attrs.frozen(kw_only=True)
+class Artifact:
+    """One produced file.
+
+    Attributes:
+        path: Where it is, if it is a local file; otherwise None and `uri` is set.
+        uri: Where it is in a remote store.
+        media_type: Such as ``image/png``.
+        sha256: 64 hex digits over its bytes.
+        size_bytes: Its length.
+        width: Pixels, for pictures.
+        height: Pixels, for pictures.
+        seed: The seed that made it, where one was used.
+        metadata: Facts from the provider, such as the keywords it drew from.
+    """
+
+    path: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
+    uri: str | None = None
+    media_type: str
+    sha256: str = attrs.field(validator=attrs.validators.matches_re(_SHA256))
+    size_bytes: int = attrs.field(validator=attrs.validators.ge(0))
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    metadata: JsonObject = attrs.field(default=None, converter=freeze_object, hash=False)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.path is None) == (self.uri is None):
+            raise InvalidTaskError("an artifact has either a path or a uri")
+
+    def read_bytes(self) -> bytes:
+        """Return the file's content.
+
+        Raises:
+            ValueError: It is in a remote store.
+            OSError: It cannot be read.
+        """
+        if self.path is None:
+            raise ValueError(f"{self.uri} is in a remote store; fetch it from there")
+        return self.path.read_bytes()

@@ -1,0 +1,118 @@
+"""Model values to JSON and back: the one place that knows how they are stored and printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import cattrs
+from cattrs.gen import make_dict_unstructure_fn
+
+from holodeck_gen import errors
+from holodeck_gen._artifact import Artifact
+from holodeck_gen._outcome import Failure, Outcome, Result
+from holodeck_gen._provider import Bytes, PartError, Url
+from holodeck_gen._task import Task
+from holodeck_gen._values import JsonObject, JsonValue, thaw
+from holodeck_gen.errors import GenerationError, TaskError
+
+T = TypeVar("T")
+
+
+def to_json(value: object) -> Any:
+    """Return `value` as dicts, lists, text and numbers."""
+    return _converter().unstructure(value)
+
+
+def from_json(data: JsonValue, cls: type[T]) -> T:
+    """Make a `cls` of what `to_json` returned; unknown keys are ignored."""
+    return _converter().structure(data, cls)
+
+
+def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
+    """An outcome with its ``status``, so that `outcome_from_json` knows which it is."""
+    return {"status": outcome.state, **to_json(outcome)}
+
+
+def outcome_from_json(data: JsonObject) -> Outcome:
+    """The opposite of `outcome_to_json`."""
+    if data["status"] == Result.state:
+        return from_json(data, Result)
+    return from_json({**data, "state": data["status"]}, Failure)
+
+
+def error_to_json(error: GenerationError) -> dict[str, Any]:
+    """The class's name, the message, and the facts that are set."""
+    facts = {
+        name: [to_json(each) for each in value] if isinstance(value, tuple) else value
+        for name, value in vars(error).items()
+        if value not in (None, ()) and name != "__notes__"
+    }
+    return {"type": type(error).__name__, "message": str(error), **facts}
+
+
+def error_from_json(data: JsonObject) -> GenerationError:
+    """The opposite of `error_to_json`; a class of a newer release becomes the root class."""
+    facts = dict(data)
+    cls = getattr(errors, str(facts.pop("type")), GenerationError)
+    message = facts.pop("message")
+    if "artifacts" in facts:
+        facts["artifacts"] = tuple(from_json(each, Artifact) for each in facts["artifacts"])
+    try:
+        error = cls(message, **facts)
+    except TypeError:
+        error = GenerationError(message)
+    return error if isinstance(error, GenerationError) else GenerationError(message)
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+    converter.register_unstructure_hook(Path, str)
+    converter.register_structure_hook(Path, lambda value, _: Path(value))
+    converter.register_unstructure_hook(Decimal, str)
+    converter.register_structure_hook(Decimal, lambda value, _: Decimal(value))
+    converter.register_unstructure_hook_func(_is_mapping, thaw)
+    converter.register_structure_hook_func(_is_mapping, lambda value, _: value)
+    converter.register_unstructure_hook(tuple, lambda value: [to_json(item) for item in value])
+    converter.register_unstructure_hook_func(
+        lambda cls: isinstance(cls, type) and issubclass(cls, GenerationError), error_to_json
+    )
+    converter.register_structure_hook_func(
+        lambda cls: cls is GenerationError or cls is TaskError,
+        lambda value, _: error_from_json(value),
+    )
+    _register_unions(converter)
+    # A task prints only what was said, so that a line of a task file stays that line.
+    converter.register_unstructure_hook(
+        Task,
+        make_dict_unstructure_fn(Task, converter, _cattrs_omit_if_default=True),
+    )
+    return converter
+
+
+def _register_unions(converter: cattrs.Converter) -> None:
+    def structure_input(value: Any, _type: object) -> str | Artifact:
+        return value if isinstance(value, str) else from_json(value, Artifact)
+
+    def structure_output(value: Any, _type: object) -> Url | PartError:
+        return from_json(value, PartError if "error" in value else Url)
+
+    inputs, outputs = str | Artifact, Url | Bytes | PartError
+    converter.register_structure_hook_func(lambda cls: cls == inputs, structure_input)
+    converter.register_structure_hook_func(lambda cls: cls == outputs, structure_output)
+    for union in (inputs, outputs):
+        converter.register_unstructure_hook_func(
+            lambda cls, union=union: cls == union,
+            lambda value: value if isinstance(value, str) else to_json(value),
+        )
+
+
+def _is_mapping(cls: Any) -> bool:
+    origin = getattr(cls, "__origin__", cls)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return not get_args(cls) or get_args(cls)[0] in (str, Any)
+    return False

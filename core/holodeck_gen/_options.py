@@ -1,0 +1,142 @@
+"""Checks plugin options against their attrs class, and describes that class."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from typing import Any
+
+import attrs
+import cattrs
+
+from holodeck_gen._registry import did_you_mean
+from holodeck_gen._values import JsonObject
+from holodeck_gen.errors import ConfigError
+
+_TRUE = {"true", "yes", "on", "1"}
+_FALSE = {"false", "no", "off", "0"}
+
+
+def parse_options(options: type | None, values: JsonObject, *, where: str) -> Any:
+    """Make an instance of the attrs class `options` from configuration or the command line.
+
+    Text is converted where the field has another type, because command lines and
+    environments know only text.
+
+    Raises:
+        ConfigError: An option is unknown, missing or cannot be what it is.
+    """
+    if options is None:
+        if values:
+            raise ConfigError(f"{where} has no options, but {', '.join(sorted(values))} was given")
+        return None
+    fields = {field.alias: field for field in attrs.fields(options)}
+    for name in values:
+        if name not in fields:
+            raise ConfigError(
+                f"{where} has no option {name!r}{did_you_mean(name, fields)}"
+            )
+    attrs.resolve_types(options)
+    arguments = {
+        name: _convert(value, fields[name].type, where=f"{where}: option {name!r}")
+        for name, value in values.items()
+    }
+    try:
+        return options(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}: {error.args[0]}") from error
+
+
+@attrs.frozen(kw_only=True)
+class OptionInfo:
+    """One line of an option's documentation."""
+
+    name: str
+    type: str
+    default: str
+    doc: str
+
+
+def describe_options(options: type | None) -> list[OptionInfo]:
+    """Every option of an attrs class, with its line of the class's ``Attributes:`` section."""
+    if options is None:
+        return []
+    docs = _attribute_docs(options)
+    return [
+        OptionInfo(
+            name=field.alias,
+            type=_type_name(field.type),
+            default=_default(field),
+            doc=docs.get(field.name, ""),
+        )
+        for field in attrs.fields(options)
+    ]
+
+
+def _convert(value: Any, wanted: Any, *, where: str) -> Any:
+    try:
+        return _converter().structure(value, wanted)
+    except cattrs.BaseValidationError as error:
+        reason = "; ".join(cattrs.transform_error(error))
+        raise ConfigError(f"{where}: {reason}") from error
+    except Exception as error:
+        raise ConfigError(f"{where}: {value!r} is not {_type_name(wanted)}") from error
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    converter = cattrs.Converter()
+    converter.register_structure_hook(bool, _bool)
+    converter.register_structure_hook(int, _int)
+    converter.register_structure_hook(str, _str)
+    converter.register_structure_hook_func(lambda t: t is Any, lambda value, _: value)
+    return converter
+
+
+def _bool(value: Any, _type: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).strip().lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise ValueError(f"{value!r} is neither true nor false")
+
+
+def _int(value: Any, _type: object) -> int:
+    if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+        raise ValueError(f"{value!r} is not a whole number")
+    return int(value)
+
+
+def _str(value: Any, _type: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
+
+
+def _attribute_docs(options: type) -> dict[str, str]:
+    text = inspect.getdoc(options) or ""
+    _, _, section = text.partition("Attributes:\n")
+    docs: dict[str, str] = {}
+    name = ""
+    for line in section.splitlines():
+        if not line.startswith("    "):
+            break
+        if not line.startswith("     "):
+            name, _, rest = line.strip().partition(":")
+            docs[name] = rest.strip()
+        else:
+            docs[name] += " " + line.strip()
+    return docs
+
+
+def _default(field: attrs.Attribute[Any]) -> str:
+    if field.default is attrs.NOTHING:
+        return "required"
+    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
+        return "computed"
+    return repr(field.default) if field.repr else "…"
+
+
+def _type_name(wanted: Any) -> str:
+    return wanted if isinstance(wanted, str) else getattr(wanted, "__name__", str(wanted))

@@ -1,0 +1,48 @@
+"""What comes before a prompt is sent and after a file has arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from holodeck_gen._task import Task
+
+
+@runtime_checkable
+class Expander(Protocol):
+    """Turns one task into many, before admission."""
+
+    def expand(self, task: Task) -> Iterable[Task]:
+        """Yield the tasks; those without an id of their own get ``id~1``, ``id~2``, …"""
+        ...
+
+
+@runtime_checkable
+class Rewriter(Protocol):
+    """Changes a task before it is prepared, usually its prompt."""
+
+    async def rewrite(self, task: Task) -> Task:
+        """Return the changed task; called once per task, also across resumes."""
+        ...
+
+
+#: Takes a private copy of a file and its task; returns the file or files that go on. New
+#: files are written beside the given one. Runs in a thread.
+Processor: TypeAlias = Callable[[Path, Task], Path | Sequence[Path]]
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keeps finished files."""
+
+    async def put(self, file: Path, name: str) -> Path | str:
+        """Store a copy of `file` as `name` and return its path or URI.
+
+        Storing equal bytes under the same name again is success.
+
+        Raises:
+            FileExistsError: Another file has this name; the engine will try the next.
+            StorageError: It cannot be stored.
+        """
+        ...
