@@ -1,0 +1,78 @@
+"""Calls into plugin code, which may raise anything, hang, or cancel itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Coroutine
+from typing import Any, TypeVar, cast
+
+from holodeck_gen.errors import PluginError
+
+T = TypeVar("T")
+
+#: Seconds that code gets to react to its cancellation before it is left alone.
+GRACE_S = 5.0
+
+
+class DeadlineError(PluginError):
+    """A call took longer than it may; whether it had an effect is unknown."""
+
+
+class ForeignCancelError(PluginError):
+    """Plugin code raised `CancelledError` although nobody had cancelled it."""
+
+
+async def bounded(call: Awaitable[T], *, timeout_s: float, what: str) -> T:
+    """Await plugin code for at most `timeout_s` seconds.
+
+    It runs as a task of its own: a coroutine that ignores its cancellation cannot hold up the
+    caller, and a `CancelledError` of its own making cannot be taken for one of the caller's.
+
+    Raises:
+        DeadlineError: It took longer.
+        ForeignCancelError: It cancelled itself.
+        Exception: Whatever it raises.
+    """
+    if not hasattr(call, "__await__"):
+        raise TypeError(f"{what} must be awaitable, not {type(call).__name__}")
+    task = asyncio.ensure_future(cast("Coroutine[Any, Any, T]", call))
+    try:
+        await asyncio.wait({task}, timeout=timeout_s)
+    except asyncio.CancelledError:
+        await _abandon(task)
+        raise
+    if not task.done():
+        await _abandon(task)
+        raise DeadlineError(f"{what} took longer than {timeout_s:g} s")
+    if task.cancelled():
+        raise ForeignCancelError(f"{what} cancelled itself")
+    return task.result()
+
+
+async def finish(task: asyncio.Task[T]) -> T:
+    """Wait for `task` even while being cancelled; then let the cancellation through.
+
+    For work that must not stop half-way and has a deadline of its own.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not task.cancelled():
+            task.exception()  # Seen: otherwise asyncio reports it as never retrieved.
+        raise cancelled
+    return task.result()
+
+
+async def _abandon(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    task.add_done_callback(_look)
+    await asyncio.wait({task}, timeout=GRACE_S)
+
+
+def _look(task: asyncio.Future[Any]) -> None:
+    if not task.cancelled():
+        task.exception()

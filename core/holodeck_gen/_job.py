@@ -1,0 +1,339 @@
+"""One job at the provider: its slot, its submit, its polls.
+
+The order is fixed: slot, token, ``submitting`` recorded, send, answer recorded. From the record
+to the record nothing can interrupt it but its own deadline and the death of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import attrs
+import structlog
+
+from holodeck_gen._calls import bounded, finish
+from holodeck_gen._gate import Gate, Slot
+from holodeck_gen._journal import Journal, PartKey, Refused, Submitted, Submitting, Uncertain
+from holodeck_gen._provider import Action, JobRef, JobStatus, Provider
+from holodeck_gen._retry import repeat
+from holodeck_gen._settings import Settings
+from holodeck_gen._values import JsonObject
+from holodeck_gen.errors import (
+    ContentRejectedError,
+    GenerationError,
+    JobFailedError,
+    JobTimeoutError,
+    ProviderError,
+    RetryableError,
+    SlotRefusedError,
+    SubmitUncertainError,
+    ThrottledError,
+    TransientError,
+)
+from holodeck_gen.events import EventQueue, JobEnded, JobSubmitted, RequestRetried
+
+_log = structlog.get_logger("holodeck_gen.job")
+
+#: Seconds between polls of a job that nobody waits for any more.
+LINGER_POLL_S = 30.0
+
+
+@attrs.define(kw_only=True)
+class Job:
+    """The share of a task that one job makes, from waiting for a slot to the job's end.
+
+    Attributes:
+        ref: The provider's job, once there is one.
+        attempts: Submits that were sent.
+        wait_s: Seconds until the slot was free.
+        run_s: Seconds from the accepted submit to the end.
+    """
+
+    key: PartKey
+    provider: Provider
+    request: JsonObject
+    gate: Gate
+    journal: Journal
+    settings: Settings
+    events: EventQueue
+    #: Runs what outlives the task: watching a slot that a job may still occupy.
+    background: Callable[[Coroutine[Any, Any, None]], object]
+    #: Raises where the account is paused.
+    admit: Callable[[], None]
+    ref: JobRef | None = attrs.field(default=None, init=False)
+    attempts: int = attrs.field(default=0, init=False)
+    wait_s: float = attrs.field(default=0.0, init=False)
+    run_s: float = attrs.field(default=0.0, init=False)
+    _may_run: bool = attrs.field(default=False, init=False)
+
+    async def run(self, *, priority: int) -> JobStatus:
+        """Return the job's final status, which is ``done``.
+
+        Raises:
+            GenerationError: Why there is none.
+        """
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        slot = await self.gate.slot(priority=priority)
+        accepted = clock()
+        self.wait_s = accepted - began
+        ended = False
+        try:
+            status = await self._submit(slot)
+            if status is None:
+                accepted = clock()
+                status = await self._until_final(accepted)
+            ended = True
+        finally:
+            self.run_s = clock() - accepted
+            if ended or not self._may_run:
+                slot.release(clean=ended)
+            else:
+                # The provider may still count this job, so the place is not free yet.
+                self.background(self._linger(slot))
+        self._report(status)
+        if status.phase == "failed":
+            raise status.error or JobFailedError("the job failed and the provider gives no reason")
+        return status
+
+    async def _submit(self, slot: Slot) -> JobStatus | None:
+        async def on_retry(error: RetryableError, wait_s: float) -> None:
+            if isinstance(error, SlotRefusedError):
+                slot.refused()
+            await self._retrying("submit", error, wait_s)
+
+        return await repeat(
+            self._send, self.settings.submit_policy(), sleep=asyncio.sleep, on_retry=on_retry
+        )
+
+    async def _send(self) -> JobStatus | None:
+        self.admit()
+        await self.gate.token("submit")
+        # The account may have been paused while this waited.
+        self.admit()
+        return await finish(asyncio.ensure_future(self._send_and_record()))
+
+    async def _send_and_record(self) -> JobStatus | None:
+        self.attempts += 1
+        await self.journal.record(self.key, Submitting(attempt=self.attempts))
+        await self.gate.departure("submit")
+        self._may_run = True
+        try:
+            answer = await bounded(
+                self.provider.submit(self.request, key=str(self.key)),
+                timeout_s=self.settings.request_timeout(self.provider.limits),
+                what=f"submit of {self.provider.name}",
+            )
+            if not isinstance(answer, JobRef) and not (
+                isinstance(answer, JobStatus) and answer.final
+            ):
+                raise TypeError(f"submit returned {type(answer).__name__}, not a job or its end")
+        except Exception as error:
+            # Only now is the answer known; the record must be made before anybody acts on it.
+            failure = await self._without_job(error)
+            raise failure from (error if failure is not error else None)
+        if isinstance(answer, JobRef):
+            self.ref = answer
+            await self.journal.record(self.key, Submitted(job=answer))
+        _log.debug("job.submitted", part=str(self.key), job_id=self.job_id, attempt=self.attempts)
+        if self.events:
+            self.events.put(
+                JobSubmitted(
+                    key=self.key.task,
+                    part=self.key.index,
+                    provider=self.provider.name,
+                    job_id=self.job_id,
+                    attempt=self.attempts,
+                )
+            )
+        return None if isinstance(answer, JobRef) else answer
+
+    async def _without_job(self, error: Exception) -> GenerationError:
+        """Record that a submit gave no job id, and say what that means."""
+        if isinstance(error, ProviderError) and error.not_created:
+            self._may_run = False
+            await self._record_refusal(error)
+            return error
+        uncertain = SubmitUncertainError(
+            f"the answer to a submit was lost ({_words(error)}); {self.provider.name} may have"
+            " made and billed a job, so it is not sent again",
+            code=getattr(error, "code", None),
+            request_id=getattr(error, "request_id", None),
+            provider=self.provider.name,
+            job_id=getattr(error, "job_id", None),
+        )
+        uncertain.__cause__ = error
+        await self.journal.record(self.key, Uncertain(error=uncertain))
+        if not self._may_repeat():
+            return uncertain
+        again = TransientError(
+            f"submit to {self.provider.name} failed: {_words(error)}",
+            retry_after=getattr(error, "retry_after", None),
+            provider=self.provider.name,
+        )
+        await self._record_refusal(again)
+        return again
+
+    def _may_repeat(self) -> bool:
+        return (
+            self.provider.billing == "free"
+            or bool(getattr(self.provider, "resubmit_safe", False))
+            or self.settings.on_uncertain == "resubmit"
+        )
+
+    async def _record_refusal(self, error: GenerationError) -> None:
+        await self.journal.record(self.key, Refused(attempt=self.attempts, error=error))
+
+    async def _until_final(self, accepted: float) -> JobStatus:
+        limits = self.provider.limits
+        clock = asyncio.get_running_loop().time
+        deadline = accepted + self.settings.job_timeout(limits)
+        pause = limits.poll_interval_s
+        while True:
+            await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
+            overdue = clock() >= deadline
+            try:
+                # One poll is allowed past the deadline, so that a job is not called overdue
+                # only because nobody has looked.
+                async with asyncio.timeout_at(
+                    max(deadline, clock() + self.settings.request_timeout(limits))
+                ):
+                    status = await self._poll()
+            except TimeoutError:
+                raise self._overdue() from None
+            if status.final:
+                return status
+            if overdue:
+                raise self._overdue()
+            pause = status.retry_hint_s or limits.poll_interval_s
+
+    async def _poll(self) -> JobStatus:
+        surprises = 0
+
+        async def once() -> JobStatus:
+            nonlocal surprises
+            await self.gate.token("poll")
+            await self.gate.departure("poll")
+            try:
+                return await self._ask()
+            except (JobFailedError, ContentRejectedError) as error:
+                return JobStatus(phase="failed", error=error)
+            except ProviderError as error:
+                error.job_id = error.job_id or self.job_id
+                raise
+            except Exception as error:
+                surprises += 1
+                if surprises >= self.settings.attempts:
+                    raise ProviderError(
+                        f"{self.provider.name} cannot tell how job {self.job_id} is doing:"
+                        f" {_words(error)}; the job may still finish",
+                        provider=self.provider.name,
+                        job_id=self.job_id,
+                    ) from error
+                raise TransientError(_words(error), job_id=self.job_id) from error
+
+        async def on_retry(error: RetryableError, wait_s: float) -> None:
+            await self._retrying("poll", error, wait_s)
+
+        return await repeat(
+            once, self.settings.patient_policy(), sleep=asyncio.sleep, on_retry=on_retry
+        )
+
+    async def _ask(self) -> JobStatus:
+        assert self.ref is not None
+        status = await bounded(
+            self.provider.poll(self.ref),
+            timeout_s=self.settings.request_timeout(self.provider.limits),
+            what=f"poll of {self.provider.name}",
+        )
+        if not isinstance(status, JobStatus):
+            raise TypeError(f"poll returned {type(status).__name__}, not a JobStatus")
+        return status
+
+    async def _linger(self, slot: Slot) -> None:
+        """Keep the slot of a job that nobody waits for until it is surely free."""
+        clock = asyncio.get_running_loop().time
+        bound = clock() + self.settings.job_timeout(self.provider.limits)
+        try:
+            while (left := bound - clock()) > 0:
+                await asyncio.sleep(min(left, LINGER_POLL_S) if self.ref else left)
+                if self.ref is None:
+                    continue
+                try:
+                    await self.gate.token("poll")
+                    await self.gate.departure("poll")
+                    if (await self._ask()).final:
+                        return
+                except (JobFailedError, ContentRejectedError):
+                    return
+                except Exception as error:
+                    _log.debug("job.linger_poll_failed", job_id=self.job_id, error=repr(error))
+        finally:
+            slot.release(clean=False)
+
+    async def _retrying(self, action: Action, error: RetryableError, wait_s: float) -> None:
+        if isinstance(error, ThrottledError):
+            self.gate.hold(action, wait_s)
+        _log.warning(
+            "request.retried",
+            action=action,
+            part=str(self.key),
+            provider=self.provider.name,
+            error=type(error).__name__,
+            code=error.code,
+            wait_s=round(wait_s, 3),
+        )
+        if self.events:
+            self.events.put(
+                RequestRetried(
+                    key=self.key.task,
+                    part=self.key.index,
+                    provider=self.provider.name,
+                    action=action,
+                    error=type(error).__name__,
+                    code=error.code,
+                    wait_s=wait_s,
+                )
+            )
+
+    def _report(self, status: JobStatus) -> None:
+        _log.info(
+            "job.ended",
+            part=str(self.key),
+            job_id=self.job_id,
+            phase=status.phase,
+            seconds=round(self.run_s, 3),
+        )
+        if self.events:
+            self.events.put(
+                JobEnded(
+                    key=self.key.task,
+                    part=self.key.index,
+                    provider=self.provider.name,
+                    job_id=self.job_id,
+                    phase=status.phase,
+                    seconds=self.run_s,
+                    held=self.gate.held,
+                    ceiling=self.gate.ceiling,
+                )
+            )
+
+    @property
+    def job_id(self) -> str | None:
+        """The provider's id of the job."""
+        return self.ref.job_id if self.ref else None
+
+    def _overdue(self) -> JobTimeoutError:
+        return JobTimeoutError(
+            f"job {self.job_id} of {self.provider.name} has not ended after"
+            f" {self.settings.job_timeout(self.provider.limits):g} s; it is paid for and may"
+            " still finish",
+            provider=self.provider.name,
+            job_id=self.job_id,
+        )
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__

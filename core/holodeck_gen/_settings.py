@@ -1,0 +1,65 @@
+"""How a studio goes about its work: the numbers and policies a user may set."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+from holodeck_gen._gate import Concurrency
+from holodeck_gen._names import NameTemplate
+from holodeck_gen._provider import Limits
+from holodeck_gen._retry import RetryPolicy
+
+OnUncertain: TypeAlias = Literal["hold", "resubmit"]
+
+_positive = attrs.validators.optional(attrs.validators.gt(0))
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Checked at construction.
+
+    Attributes:
+        concurrency: Jobs at once.
+        on_uncertain: What to do where a submit may or may not have made a job.
+        attempts: Tries of one request in all.
+        backoff_s: Seconds before the second try.
+        request_timeout_s: Seconds for one submit or poll; None means the provider's figure.
+        job_timeout_s: Seconds until a job is overdue; None means the provider's figure.
+        name: How files are named.
+        window: Tasks in work at once, at least; more where there are more slots.
+        undelivered: Outcomes that may wait for the caller before no new task is begun.
+        downloads: Downloads at once.
+        stage_timeout_s: Seconds one rewriter, processor or store may take.
+    """
+
+    concurrency: Concurrency = attrs.field(default="auto", converter=Concurrency.parse)
+    on_uncertain: OnUncertain = attrs.field(
+        default="hold", validator=attrs.validators.in_(("hold", "resubmit"))
+    )
+    attempts: int = attrs.field(default=4, validator=attrs.validators.ge(1))
+    backoff_s: float = attrs.field(default=2.0, validator=attrs.validators.ge(0))
+    request_timeout_s: float | None = attrs.field(default=None, validator=_positive)
+    job_timeout_s: float | None = attrs.field(default=None, validator=_positive)
+    name: NameTemplate = attrs.field(factory=NameTemplate)
+    window: int = 64
+    undelivered: int = 1024
+    downloads: int = 8
+    stage_timeout_s: float = 300.0
+
+    def submit_policy(self) -> RetryPolicy:
+        """For submits, which cost."""
+        return RetryPolicy(attempts=self.attempts, backoff_s=self.backoff_s)
+
+    def patient_policy(self) -> RetryPolicy:
+        """For polls, which are always safe to repeat and have the job's deadline."""
+        return RetryPolicy(attempts=None, backoff_s=self.backoff_s)
+
+    def request_timeout(self, limits: Limits) -> float:
+        """Seconds for one submit or poll."""
+        return self.request_timeout_s or limits.request_timeout_s
+
+    def job_timeout(self, limits: Limits) -> float:
+        """Seconds until a job is overdue."""
+        return self.job_timeout_s or limits.job_timeout_s

@@ -1,0 +1,134 @@
+"""What happens in a run, as values; observers receive them in a thread of their own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import attrs
+import structlog
+
+from holodeck_gen._outcome import Outcome
+
+_log = structlog.get_logger("holodeck_gen.events")
+
+#: Events that wait for slow observers; more are dropped and counted.
+QUEUE_SIZE = 10_000
+
+
+@attrs.frozen(kw_only=True)
+class TaskAdmitted:
+    """A task was taken in."""
+
+    key: str
+    index: int
+
+
+@attrs.frozen(kw_only=True)
+class JobSubmitted:
+    """The provider accepted a job."""
+
+    key: str
+    part: int
+    provider: str
+    job_id: str | None
+    attempt: int
+
+
+@attrs.frozen(kw_only=True)
+class RequestRetried:
+    """A request was refused or failed and will be repeated.
+
+    Attributes:
+        error: The name of the error's class.
+        wait_s: Seconds until then.
+    """
+
+    key: str
+    part: int
+    provider: str
+    action: str
+    error: str
+    code: str | None
+    wait_s: float
+
+
+@attrs.frozen(kw_only=True)
+class JobEnded:
+    """A job reached its end and its slot is free.
+
+    Attributes:
+        seconds: From the submit's answer to the poll that saw the end.
+        held: Slots still taken.
+        ceiling: Slots allowed now.
+    """
+
+    key: str
+    part: int
+    provider: str
+    job_id: str | None
+    phase: str
+    seconds: float
+    held: int
+    ceiling: int
+
+
+@attrs.frozen(kw_only=True)
+class TaskEnded:
+    """A task reached its outcome."""
+
+    outcome: Outcome
+
+
+Event: TypeAlias = TaskAdmitted | JobSubmitted | RequestRetried | JobEnded | TaskEnded
+Observer: TypeAlias = Callable[[Event], None]
+
+
+@attrs.define
+class EventQueue:
+    """Carries events from the loop to the observers; never blocks the loop."""
+
+    observers: Sequence[Observer] = attrs.field(converter=tuple)
+    dropped: int = attrs.field(default=0, init=False)
+    _queue: queue.Queue[Event | None] = attrs.field(
+        factory=lambda: queue.Queue(QUEUE_SIZE), init=False
+    )
+    _thread: threading.Thread | None = attrs.field(default=None, init=False)
+
+    def __bool__(self) -> bool:
+        """Whether anybody listens; ask before building an event."""
+        return bool(self.observers)
+
+    def put(self, event: Event) -> None:
+        """Hand over an event."""
+        if self._thread is None:
+            self._thread = threading.Thread(
+                target=self._deliver, name="holodeck-gen-events", daemon=True
+            )
+            self._thread.start()
+        try:
+            self._queue.put_nowait(event)
+        except queue.Full:
+            self.dropped += 1
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Deliver what waits, for at most so many seconds. Blocks: call it in a thread."""
+        if self._thread is None:
+            return
+        try:
+            self._queue.put(None, timeout=timeout_s)
+        except queue.Full:
+            self.dropped += self._queue.qsize()
+        self._thread.join(timeout_s)
+        if self.dropped:
+            _log.warning("events.dropped", count=self.dropped)
+
+    def _deliver(self) -> None:
+        while (event := self._queue.get()) is not None:
+            for observer in self.observers:
+                try:
+                    observer(event)
+                except Exception as error:
+                    _log.warning("events.observer_failed", error=repr(error))

@@ -1,0 +1,157 @@
+"""Files that are whole or absent, below one folder and nowhere else.
+
+For authors of stores and processors as well as for the engine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import os
+import re
+import shutil
+import tempfile
+import unicodedata
+from pathlib import Path, PurePosixPath
+
+import pathvalidate
+
+from holodeck_gen.errors import StorageError
+
+#: Bytes; what the common file systems allow one name, less room for ``~12`` and a suffix.
+MAX_NAME_BYTES = 200
+
+_SPACES = re.compile(r"\s+")
+
+
+def safe_component(text: str) -> str:
+    """Return `text` as one file name that every common file system takes.
+
+    No separators, control or direction characters (nor lookalikes of a separator), no reserved
+    name, no leading dot, dash or tilde, at most `MAX_NAME_BYTES` bytes of UTF-8; never empty.
+    """
+    text = _SPACES.sub(" ", unicodedata.normalize("NFC", text))
+    kept = "".join(_visible(character) for character in text)
+    cleaned = pathvalidate.sanitize_filename(kept, replacement_text="_", platform="universal")
+    cleaned = cleaned.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip(" .")
+    if not cleaned:
+        return "_"
+    return f"_{cleaned}" if cleaned[0] in "-~." else cleaned
+
+
+def safe_name(name: str) -> str:
+    """Return a relative path with each part made safe by `safe_component`.
+
+    Raises:
+        StorageError: It is absolute or climbs out of its folder.
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
+        raise StorageError(f"{name!r} would leave the output folder; name it relative to that")
+    if not path.parts:
+        raise StorageError(f"{name!r} is not a file name")
+    return "/".join(safe_component(part) for part in path.parts)
+
+
+def place(file: Path, folder: Path, name: str) -> Path:
+    """Copy `file` to `name` below `folder`: written aside, synced, then linked into place.
+
+    Nothing that exists is overwritten, and no link inside the folder is followed.
+
+    Returns:
+        The absolute path. Where it exists with equal bytes, nothing is written.
+
+    Raises:
+        FileExistsError: Another file has the name.
+        StorageError: The name leaves the folder.
+        OSError: It cannot be written.
+    """
+    target = _inside(folder, name)
+    if os.path.lexists(target):
+        return _same_or_taken(file, target)
+    descriptor, aside = tempfile.mkstemp(prefix=".part-", dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as sink, file.open("rb") as source:
+            shutil.copyfileobj(source, sink, 1 << 20)
+            sink.flush()
+            os.fsync(sink.fileno())
+        # mkstemp makes private files; a picture gets what the user's umask allows.
+        os.chmod(aside, 0o666 & ~_umask())
+        try:
+            _link(aside, target)
+        except FileExistsError:
+            return _same_or_taken(file, target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(aside)
+    sync_folder(target.parent)
+    return target
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in `folder` durable, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder` if it is missing and prove that files can be made in it.
+
+    Raises:
+        StorageError: They cannot; says why.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise StorageError(f"cannot write into {folder}: {error.strerror or error}") from error
+
+
+def _visible(character: str) -> str:
+    # Cc and Cf hold controls and direction marks; a fullwidth slash folds to a slash.
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+        return "" if character in "\u200d\ufe0f" else "_"
+    folded = unicodedata.normalize("NFKC", character)
+    return "_" if folded != character and any(c in "/\\:" for c in folded) else character
+
+
+def _inside(folder: Path, name: str) -> Path:
+    root = folder.resolve()
+    target = root / safe_name(name)
+    parent = root
+    for part in target.relative_to(root).parts[:-1]:
+        parent /= part
+        if parent.is_symlink():
+            raise StorageError(f"{parent} is a link; it could lead out of {root}")
+        parent.mkdir(exist_ok=True)
+    return target
+
+
+def _same_or_taken(file: Path, target: Path) -> Path:
+    if not target.is_symlink() and target.is_file() and filecmp.cmp(file, target, shallow=False):
+        return target
+    raise FileExistsError(f"{target} exists and is another file")
+
+
+def _link(aside: str, target: Path) -> None:
+    try:
+        os.link(aside, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        # No hard links here (FAT, some network folders): claim the name, then replace it.
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.replace(aside, target)
+
+
+def _umask() -> int:
+    # There is no way to read it without setting it; this is how the standard library does it.
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,301 @@
+"""Sumi-e: diluted ink on paper. Ink is a density that darkens paper, never a light."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._canvas import Polygon, coverage, ellipse, placed, stroke
+from ._motifs import flock, junk, tower
+from ._noise import Field, blurred, fractal, profile, smoothstep
+from ._palette import linear
+from ._plants import bamboo, broadleaf, palm, pine
+from ._scene import WATER, Scene
+
+_SMOOTH_LAND = ("desert", "beach", "meadow", "flowers")
+
+
+def paint_ink(scene: Scene) -> Field:
+    """A canvas 3×H×W: paper, washes of mountains, brush strokes, a vermilion seal."""
+    shape = (scene.height, scene.width)
+    ink = np.zeros(shape, dtype=np.float32)
+    grain = _fibers(scene)
+    _sky_wash(scene, ink)
+    _mountains(scene, ink)
+    if scene.has(*WATER):
+        _water(scene, ink)
+    _plants(scene, ink)
+    _things(scene, ink)
+    _weather(scene, ink)
+    # Fibers take up ink unevenly, more so where it is thin.
+    ink *= 1.0 + 0.13 * grain
+    canvas = _on_paper(scene, ink, grain)
+    _vermilion(scene, canvas)
+    return canvas
+
+
+def _fibers(scene: Scene) -> Field:
+    rng = scene.rng("paper")
+    fine = fractal(rng, scene.width, scene.height, cell=max(scene.unit * 0.006, 2.5), octaves=3)
+    broad = fractal(rng, scene.width, scene.height, cell=scene.unit * 0.12, octaves=4)
+    return fine * 0.7 + broad * 0.5
+
+
+def _on_paper(scene: Scene, ink: Field, grain: Field) -> Field:
+    paper = linear("#efe6d2" if not scene.has("monochrome") else "#eeeeec")
+    tone = linear("#1d2126" if not scene.has("golden") else "#3a2610")
+    if scene.has("night"):
+        ink = ink + np.float32(0.55)
+    canvas = np.empty((3, *ink.shape), dtype=np.float32)
+    np.maximum(ink, 0.0, out=ink)
+    fade = np.exp(-1.9 * ink)
+    for plane, white, black in zip(canvas, paper, tone, strict=True):
+        plane[:] = black + (white * (1.0 + 0.014 * grain) - black) * fade
+    _tint(scene, canvas)
+    return canvas
+
+
+def _tint(scene: Scene, canvas: Field) -> None:
+    """A pale wash of color for the season or the hour, strongest at the foot or the top."""
+    washes = {
+        "spring": "#cfe0b0",
+        "summer": "#a9cfa8",
+        "autumn": "#eebf86",
+        "winter": "#c5d4e4",
+        "dawn": "#f6cdb0",
+        "sunset": "#f2a983",
+        "dusk": "#c3b3cf",
+        "night": "#8fa3bd",
+        "aurora": "#9fd8c0",
+        "storm": "#aab0b4",
+    }
+    for keyword, code in washes.items():
+        if scene.has(keyword):
+            share = np.linspace(0.85, 0.15, scene.height, dtype=np.float32)[:, None]
+            canvas *= 1.0 + (linear(code).reshape(3, 1, 1) - 1.0) * share
+
+
+def _sky_wash(scene: Scene, ink: Field) -> None:
+    rng = scene.rng("ink sky")
+    heavy = 0.30 if scene.has("storm", "rain", "clouds", "night", "snow", "fog") else 0.07
+    cloud = fractal(rng, scene.width, scene.height, cell=scene.unit * 0.22, octaves=6, stretch=2.2)
+    rows = np.linspace(1.0, 0.0, scene.height, dtype=np.float32)[:, None]
+    ink += heavy * smoothstep(-0.8, 1.8, cloud) * np.minimum(rows * 1.4, 1.0)
+    if scene.has("clouds"):
+        # Line clouds: the contours of the same field, drawn with a fine brush.
+        line = np.exp(-np.abs(np.mod(cloud * 1.6, 1.0) - 0.5) * 26.0)
+        ink += 0.32 * line * smoothstep(0.3, 0.9, rows) * smoothstep(-0.2, 0.8, cloud)
+
+
+def _mountains(scene: Scene, ink: Field) -> None:
+    """Ranges from pale to dark; each is dark along its ridge and dissolves into mist below."""
+    rng = scene.rng("ink ranges")
+    count = 5 if scene.has("mountains", "canyon", "volcano", "waterfall") else 2
+    if not count or scene.has("abstract"):
+        return
+    for rank in range(count):
+        near = rank / max(count - 1, 1)
+        smooth = scene.has(*_SMOOTH_LAND) or count == 2
+        line = profile(rng, scene.width, cell=scene.unit * (0.30 + 0.14 * near), octaves=7,
+                       gain=0.35 if smooth else 0.46, sharp=not smooth)
+        tall = scene.unit * (0.30 if not smooth else 0.12) * float(rng.uniform(0.8, 1.25))
+        hold = profile(rng, scene.width, cell=scene.unit * 0.6, octaves=2)
+        base = scene.height * (0.44 + 0.34 * near)
+        top = base - tall * line * (0.35 + 1.2 * hold)
+        if scene.has("volcano") and rank == 1:
+            top = np.minimum(top, _cone(scene, rng, base))
+        _range(scene, ink, rng, top.astype(np.float32), near, tall)
+
+
+def _cone(scene: Scene, rng: np.random.Generator, base: float) -> Field:
+    x = np.arange(scene.width, dtype=np.float32) - scene.width * float(rng.uniform(0.35, 0.65))
+    flank = np.maximum(np.abs(x) / scene.unit - 0.035, 0.0)
+    return np.asarray(base - scene.unit * 0.36 * np.exp(-flank / 0.17), dtype=np.float32)
+
+
+def _range(
+    scene: Scene, ink: Field, rng: np.random.Generator, top: Field, near: float, tall: float
+) -> None:
+    start = int(np.clip(top.min() - 2, 0, scene.height - 1))
+    rows = np.arange(start, scene.height, dtype=np.float32)[:, None]
+    height = len(rows)
+    bleed = fractal(rng, scene.width, height, cell=scene.unit * 0.02, octaves=3)
+    below = (rows - top[None, :] + bleed * scene.unit * 0.0016) / scene.unit
+    inside = np.clip(below * scene.unit, 0.0, 1.0)
+    wash = np.exp(-np.maximum(below, 0.0) / (0.055 + 0.05 * near))
+    ridge = np.exp(-np.maximum(below, 0.0) / 0.008)
+    # Texture strokes run down the flanks: noise drawn out along the fall of the slope.
+    strokes = fractal(rng, scene.width, height, cell=scene.unit * 0.05, octaves=6, stretch=0.35)
+    dry = smoothstep(0.1, 1.1, strokes + 0.8 * bleed) * np.exp(-np.maximum(below, 0.0) / 0.11)
+    power = 0.16 + 0.85 * near**1.3
+    cover = wash * 0.75 + ridge * 0.35 + dry * (0.25 + 0.55 * near)
+    part = ink[start:]
+    # What lies behind a nearer range is washed out by it.
+    part *= 1.0 - inside * np.exp(-np.maximum(below, 0.0) / 0.35) * 0.97
+    part += inside * cover * power
+
+
+def _water(scene: Scene, ink: Field) -> None:
+    rng = scene.rng("ink water")
+    start = int(scene.height * 0.80)
+    rows = scene.height - start
+    if rows < 2:
+        return
+    wave = fractal(rng, scene.width, rows, cell=scene.unit * 0.028, octaves=3, stretch=7.0)
+    fade = smoothstep(0.0, 0.4, np.linspace(0, 1, rows, dtype=np.float32))[:, None]
+    part = ink[start:]
+    part *= 1.0 - 0.92 * fade
+    strong = 0.9 if scene.has("sea", "storm") else 0.4
+    part += strong * np.exp(-np.abs(wave - 0.7) * 14.0) * fade * 0.5 + 0.05 * fade
+    if scene.has("waterfall"):
+        _fall(scene, ink, rng)
+
+
+def _fall(scene: Scene, ink: Field, rng: np.random.Generator) -> None:
+    x = int(scene.width * rng.uniform(0.35, 0.65))
+    half = max(int(scene.unit * 0.022), 1)
+    rows = slice(int(scene.height * 0.42), int(scene.height * 0.80))
+    part = ink[rows, max(x - half, 0) : x + half]
+    threads = fractal(rng, part.shape[1], part.shape[0], cell=half * 2.0, octaves=4, stretch=0.12)
+    part[:] = 0.02 + 0.10 * smoothstep(0.3, 1.2, threads)
+
+
+def _brush(scene: Scene, ink: Field, parts: list[Polygon], density: float) -> None:
+    """Set shapes in ink, with a soft bleeding edge."""
+    found = coverage(scene.width, scene.height, parts)
+    if found is None:
+        return
+    mask, left, top = found
+    wet = blurred(mask, scene.unit * 0.004) if min(mask.shape) > 8 else mask
+    part = ink[top : top + mask.shape[0], left : left + mask.shape[1]]
+    np.maximum(part, mask * density + 0.25 * density * np.clip(wet - mask, 0.0, 1.0), out=part)
+
+
+def _plants(scene: Scene, ink: Field) -> None:
+    rng = scene.rng("ink plants")
+    width, height, unit = scene.width, scene.height, scene.unit
+    side = float(rng.choice([0.0, 1.0]))
+    if scene.has("bamboo"):
+        for depth, density in ((0.75, 0.25), (0.9, 0.5), (1.05, 1.25)):
+            for _ in range(3):
+                x = width * (side * 0.72 + rng.uniform(0.0, 0.28))
+                _brush(scene, ink, bamboo(rng, x, height * 1.02, unit * depth), density)
+    trees = [tree for word, tree in (("pine", pine), ("forest", pine), ("palm", palm),
+                                     ("blossom", broadleaf)) if scene.has(word)]
+    for tree in trees[:1]:
+        for number in range(9 if scene.has("forest") else 4):
+            x = width * ((1.0 - side) * 0.62 + rng.uniform(0.02, 0.36))
+            foot = height * (0.80 + 0.03 * number / 2)
+            size = unit * rng.uniform(0.14, 0.26)
+            _brush(scene, ink, tree(rng, x, foot, size), 0.45 + 0.08 * number)
+    if scene.has("meadow", "flowers"):
+        x = rng.uniform(0, width, 260)
+        feet = np.stack([x, height * (0.99 - 0.08 * rng.random(260))], axis=1)
+        tips = feet - np.stack([rng.normal(0, 0.02, 260), rng.uniform(0.02, 0.07, 260)], 1) * unit
+        half = np.array([unit * 0.0012 + 0.2, 0.0])
+        blades = [np.array([f - half, t, f + half]) for f, t in zip(feet, tips, strict=True)]
+        _brush(scene, ink, blades, 0.7)
+
+
+def _things(scene: Scene, ink: Field) -> None:
+    rng = scene.rng("ink things")
+    width, height, unit = scene.width, scene.height, scene.unit
+    if scene.has("pagoda", "city", "lighthouse"):
+        x = width * rng.uniform(0.25, 0.75)
+        _brush(scene, ink, tower(x, height * 0.70, unit * 0.22), 0.85)
+    if scene.has("village", "city"):
+        for _ in range(8):
+            x, y = width * rng.uniform(0.2, 0.8), height * rng.uniform(0.70, 0.78)
+            roof = [(-0.8, 0.5), (-0.5, 0.95), (0.5, 0.95), (0.8, 0.5), (0.6, 0.45), (-0.6, 0.45)]
+            _brush(scene, ink, [placed(roof, x, y, unit * 0.032)], 0.9)
+    if scene.has("bridge"):
+        t = np.linspace(-1, 1, 40)
+        x0 = width * rng.uniform(0.35, 0.65)
+        arch = np.stack([x0 + t * unit * 0.17, height * 0.83 - unit * 0.075 * (1 - t * t)], axis=1)
+        _brush(scene, ink, [stroke(arch, unit * 0.012)], 0.8)
+    if scene.has("boat"):
+        side = float(rng.choice([-1.0, 1.0]))
+        x, y = width * rng.uniform(0.3, 0.7), height * 0.88
+        _brush(scene, ink, junk(x, y, unit * 0.13, side), 1.0)
+        mirror = np.stack([x + unit * 0.05 * np.linspace(-1, 1, 9), np.full(9, y + unit * 0.008)], 1)
+        _brush(scene, ink, [stroke(mirror, unit * 0.004)], 0.35)
+    if scene.has("birds", "autumn"):
+        _brush(scene, ink, flock(rng, width * rng.uniform(0.3, 0.7), height * 0.2, unit), 0.9)
+    if scene.has("stars", "galaxy", "meteor"):
+        spots = [ellipse(rng.uniform(0, width), rng.uniform(0, 0.5) * height, r, r, 7)
+                 for r in unit * rng.uniform(0.001, 0.004, 90)]
+        _brush(scene, ink, spots, 0.5)
+
+
+def _weather(scene: Scene, ink: Field) -> None:
+    rng = scene.rng("ink weather")
+    width, height, unit = scene.width, scene.height, scene.unit
+    if scene.has("fog"):
+        drift = fractal(rng, width, height, cell=unit * 0.2, octaves=5, stretch=3.0)
+        ink *= 1.0 - 0.8 * smoothstep(-0.4, 1.0, drift)
+    if scene.has("rain", "storm"):
+        lean = rng.uniform(-0.3, 0.3)
+        start = rng.uniform(-0.1, 1.0, (420, 2)) * (width, height)
+        size = unit * rng.uniform(0.03, 0.09, 420)
+        half = np.array([max(unit * 0.0008, 0.3), 0.0])
+        _brush(scene, ink, [np.array([s, s + (lean * n, n) - half, s + (lean * n, n) + half])
+                            for s, n in zip(start, size, strict=True)], 0.32)
+    if scene.has("snow", "winter"):
+        flakes = [ellipse(rng.uniform(0, width), rng.uniform(0, height), r, r, 9)
+                  for r in np.maximum(unit * rng.uniform(0.001, 0.0045, 420), 0.5)]
+        found = coverage(width, height, flakes)
+        if found is not None:
+            mask, left, top = found
+            ink += 0.10
+            ink[top : top + mask.shape[0], left : left + mask.shape[1]] *= 1.0 - 0.95 * mask
+
+
+def _vermilion(scene: Scene, canvas: Field) -> None:
+    """The only color of the brush: sun or moon, blossoms, and the seal."""
+    rng = scene.rng("vermilion")
+    width, height, unit = scene.width, scene.height, scene.unit
+    red = linear("#c3372b")
+    x, y = width * float(rng.choice([0.24, 0.34, 0.66, 0.76])), height * float(rng.uniform(0.15, 0.25))
+    if scene.has("moon", "night"):
+        _stain(canvas, [ellipse(x, y, unit * 0.06, unit * 0.06, 60)], linear("#f6eedb"), 0.85)
+    elif scene.has("sun", "dawn", "sunset", "dusk", "noon") or not scene.has("rain", "storm", "snow"):
+        size = unit * (0.075 if scene.has("sun") else 0.05)
+        _stain(canvas, [ellipse(x, y, size, size, 60)], red, 0.88)
+    if scene.has("blossom", "flowers", "spring", "lantern"):
+        petals = [ellipse(*(rng.uniform(0, 1, 2) * (width, height)), r, r * 0.7, 9)
+                  for r in unit * rng.uniform(0.002, 0.007, 130)]
+        _stain(canvas, petals, linear("#dd7285"), 0.8)
+    if scene.has("autumn"):
+        leaves = [ellipse(*(rng.uniform(0, 1, 2) * (width, height)), r, r * 0.6, 7)
+                  for r in unit * rng.uniform(0.002, 0.006, 70)]
+        _stain(canvas, leaves, linear("#c8642a"), 0.85)
+    _seal(scene, canvas, rng, red)
+
+
+def _seal(scene: Scene, canvas: Field, rng: np.random.Generator, red: Field) -> None:
+    """A square stamp with strokes cut out of it; it spells nothing."""
+    size = scene.unit * 0.045
+    x = scene.width * 0.93 - size / 2
+    y = scene.height * 0.93 - size / 2
+    square = np.array([[x, y], [x + size, y], [x + size, y + size], [x, y + size]])
+    paper = linear("#efe6d2")
+    _stain(canvas, [square], red, 0.9)
+    cuts: list[Polygon] = []
+    for i in range(4):
+        at = 0.2 + 0.2 * i
+        a, b = sorted(rng.uniform(0.12, 0.88, 2))
+        b = max(b, a + 0.25)
+        cuts.append(stroke(np.array([[x + size * a, y + size * at], [x + size * b, y + size * at]]),
+                           size * 0.06))
+        cuts.append(stroke(np.array([[x + size * at, y + size * a], [x + size * at, y + size * min(b, 0.88)]]),
+                           size * 0.05))
+    _stain(canvas, cuts, paper, 0.85)
+
+
+def _stain(canvas: Field, parts: list[Polygon], color: Field, opacity: float) -> None:
+    """Color soaked into the paper: the strokes beneath show through."""
+    found = coverage(canvas.shape[2], canvas.shape[1], parts)
+    if found is None:
+        return
+    mask, left, top = found
+    part = canvas[:, top : top + mask.shape[0], left : left + mask.shape[1]]
+    part += (color.reshape(3, 1, 1) - part) * (mask * opacity)
