@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from holodeck_gen.errors import PluginError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Coroutine
 
 T = TypeVar("T")
 

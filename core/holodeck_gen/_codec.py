@@ -99,16 +99,15 @@ def _register_unions(converter: cattrs.Converter) -> None:
         return value if isinstance(value, str) else from_json(value, Artifact)
 
     def structure_output(value: Any, _type: object) -> Url | PartError:
-        return from_json(value, PartError if "error" in value else Url)
+        return from_json(value, PartError) if "error" in value else from_json(value, Url)
 
     inputs, outputs = str | Artifact, Url | Bytes | PartError
     converter.register_structure_hook_func(lambda cls: cls == inputs, structure_input)
     converter.register_structure_hook_func(lambda cls: cls == outputs, structure_output)
-    for union in (inputs, outputs):
-        converter.register_unstructure_hook_func(
-            lambda cls, union=union: cls == union,
-            lambda value: value if isinstance(value, str) else to_json(value),
-        )
+    converter.register_unstructure_hook_func(
+        lambda cls: cls in (inputs, outputs),
+        lambda value: value if isinstance(value, str) else to_json(value),
+    )
 
 
 def _is_mapping(cls: Any) -> bool:

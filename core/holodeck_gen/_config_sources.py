@@ -107,9 +107,7 @@ def read_dotenv(cwd: Path) -> tuple[Path | None, dict[str, str]]:
     return None, {}
 
 
-def variable_layers(
-    variables: Mapping[str, str], *, file: Path | None = None
-) -> Iterator[Layer]:
+def variable_layers(variables: Mapping[str, str], *, file: Path | None = None) -> Iterator[Layer]:
     """Yield a layer for each ``HOLODECK_GEN_…`` variable that is not empty.
 
     Two underscores stand for the dot: ``HOLODECK_GEN_PROVIDERS__HUNYUAN__DIALECT``.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from holodeck_gen._calls import bounded
+from holodeck_gen._log import Logger
 from holodeck_gen._provider import Bytes, JobStatus, Output, PartError, Provider, Url
 from holodeck_gen._retry import RetryPolicy, repeat
 from holodeck_gen._values import JsonObject
@@ -19,6 +20,8 @@ from holodeck_gen.files import safe_component, sync_folder
 
 if TYPE_CHECKING:
     import httpx
+
+_log = Logger("holodeck_gen.fetch")
 
 #: Bytes; a 3D model with textures is the largest thing a known provider makes.
 MAX_DOWNLOAD = 512 * 2**20
@@ -35,7 +38,7 @@ class RawFile:
     metadata: JsonObject
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Fetcher:
     """Brings outputs into the spool folder, a bounded number at once.
 
@@ -84,10 +87,11 @@ class Fetcher:
                 what=f"download from {provider.name}",
             )
 
-        async def on_retry(error: RetryableError, wait_s: float) -> None:
-            pass
-
         where = output.url.partition("?")[0]
+
+        async def on_retry(error: RetryableError, wait_s: float) -> None:
+            _log.warning("download.retried", url=where, error=str(error), wait_s=round(wait_s, 3))
+
         async with self._places:
             try:
                 data = await repeat(once, self.policy, sleep=asyncio.sleep, on_retry=on_retry)

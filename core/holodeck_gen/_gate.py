@@ -90,6 +90,11 @@ class Gate(Protocol):
         """Slots that are taken now."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a slot."""
+        ...
+
     async def slot(self, *, priority: int = 0) -> Slot:
         """Wait for a free slot; higher priorities first, then in order."""
         ...
@@ -111,7 +116,7 @@ class Gate(Protocol):
 GateFactory: TypeAlias = Callable[[Concurrency, Limits], Gate]
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _Pace:
     """Requests at least `interval_s` apart, as sent; no catching up after a pause."""
 
@@ -126,7 +131,7 @@ class _Pace:
 
     async def token(self) -> None:
         clock = asyncio.get_running_loop().time
-        while (rest := self._closed_until - clock()) > 0:
+        while (rest := self._closed_until - clock()) > 0:  # noqa: ASYNC110 -- it may be extended
             await asyncio.sleep(rest)
         await self._limiter.acquire()
 
@@ -144,7 +149,7 @@ class _Pace:
         self._closed_until = max(self._closed_until, now + seconds)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class LocalGate:
     """A gate for one studio: a ceiling that falls on a refusal and grows while it is in use."""
 
@@ -159,6 +164,10 @@ class LocalGate:
 
     def __attrs_post_init__(self) -> None:
         self.ceiling = self.concurrency.start(self.limits)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     async def slot(self, *, priority: int = 0) -> Slot:
         if self._waiting or self.held >= self.ceiling:
@@ -223,7 +232,7 @@ class LocalGate:
                 turn.set_result(None)
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _LocalSlot:
     gate: LocalGate
     _open: bool = attrs.field(default=True, init=False)

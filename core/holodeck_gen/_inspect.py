@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from holodeck_gen.errors import ProcessingError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: Pixels; Pillow alone would open four times as many without a word.
 MAX_PIXELS = 2**26
@@ -67,7 +70,9 @@ def inspect_file(path: Path, *, kind: str, declared: str | None = None) -> FileF
             media_type=media_type, sha256=sha256, size_bytes=size_bytes, width=width, height=height
         )
     if kind == "image":
-        raise ProcessingError(f"the provider's file is not a picture: {_guess(head)}", stage="check")
+        raise ProcessingError(
+            f"the provider's file is not a picture: {_guess(head)}", stage="check"
+        )
     return FileFacts(
         media_type=declared or "application/octet-stream", sha256=sha256, size_bytes=size_bytes
     )
@@ -81,7 +86,9 @@ def _picture(path: Path) -> tuple[str, int, int] | None:
             width, height = image.size
             media_type = Image.MIME.get(image.format or "", "application/octet-stream")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ProcessingError(f"the picture is a decompression bomb: {error}", stage="check") from error
+        raise ProcessingError(
+            f"the picture is a decompression bomb: {error}", stage="check"
+        ) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
         return None
     if width * height > MAX_PIXELS:

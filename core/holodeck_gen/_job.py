@@ -11,11 +11,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import attrs
-import structlog
 
 from holodeck_gen._calls import bounded, finish
 from holodeck_gen._gate import Gate, Slot
 from holodeck_gen._journal import Journal, PartKey, Refused, Submitted, Submitting, Uncertain
+from holodeck_gen._log import Logger
 from holodeck_gen._provider import Action, JobRef, JobStatus, Provider
 from holodeck_gen._retry import repeat
 from holodeck_gen._settings import Settings
@@ -34,13 +34,13 @@ from holodeck_gen.errors import (
 )
 from holodeck_gen.events import EventQueue, JobEnded, JobSubmitted, RequestRetried
 
-_log = structlog.get_logger("holodeck_gen.job")
+_log = Logger("holodeck_gen.job")
 
 #: Seconds between polls of a job that nobody waits for any more.
 LINGER_POLL_S = 30.0
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, eq=False)
 class Job:
     """The share of a task that one job makes, from waiting for a slot to the job's end.
 
@@ -67,6 +67,12 @@ class Job:
     wait_s: float = attrs.field(default=0.0, init=False)
     run_s: float = attrs.field(default=0.0, init=False)
     _may_run: bool = attrs.field(default=False, init=False)
+    _ended: bool = attrs.field(default=False, init=False)
+
+    @property
+    def open(self) -> bool:
+        """Whether a job may be running at the provider."""
+        return self._may_run and not self._ended
 
     async def run(self, *, priority: int) -> JobStatus:
         """Return the job's final status, which is ``done``.
@@ -79,17 +85,16 @@ class Job:
         slot = await self.gate.slot(priority=priority)
         accepted = clock()
         self.wait_s = accepted - began
-        ended = False
         try:
             status = await self._submit(slot)
             if status is None:
                 accepted = clock()
                 status = await self._until_final(accepted)
-            ended = True
+            self._ended = True
         finally:
             self.run_s = clock() - accepted
-            if ended or not self._may_run:
-                slot.release(clean=ended)
+            if not self.open:
+                slot.release(clean=self._ended)
             else:
                 # The provider may still count this job, so the place is not free yet.
                 self.background(self._linger(slot))
@@ -173,6 +178,8 @@ class Job:
             retry_after=getattr(error, "retry_after", None),
             provider=self.provider.name,
         )
+        # Its slot goes to the next attempt: a job that costs nothing is not waited for.
+        self._may_run = False
         await self._record_refusal(again)
         return again
 

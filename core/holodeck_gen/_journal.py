@@ -12,15 +12,17 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import ClassVar, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 
 from holodeck_gen._artifact import Artifact
-from holodeck_gen._outcome import Outcome
 from holodeck_gen._provider import JobRef, Output
 from holodeck_gen._task import Task
 from holodeck_gen.errors import GenerationError, InvalidTaskError, JournalError
+
+if TYPE_CHECKING:
+    from holodeck_gen._outcome import Outcome
 
 PartState: TypeAlias = Literal[
     "admitted", "submitting", "submitted", "finished", "fetched", "stored", "failed", "uncertain"
@@ -187,7 +189,7 @@ class Journal(Protocol):
         ...
 
 
-@attrs.define
+@attrs.define(eq=False)
 class MemoryJournal:
     """Remembers for one run, in memory that does not grow with the number of tasks.
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen._artifact import Artifact
-from holodeck_gen._journal import Entry
 from holodeck_gen._registry import did_you_mean
 from holodeck_gen._size import format_size
 from holodeck_gen.errors import ConfigError, InvalidTaskError
 from holodeck_gen.files import safe_component, safe_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from holodeck_gen._artifact import Artifact
+    from holodeck_gen._journal import Entry
 
 #: What a template may name besides a task's metadata.
 FIELDS = ("id", "index", "prompt", "seed", "key", "sha256", "model", "style", "size", "provider")
@@ -56,7 +60,8 @@ class NameTemplate:
             **task.metadata,
             "id": task.id if task.id is not None else entry.key,
             "index": entry.index,
-            "prompt": task.prompt,
+            # Spaces in names are a nuisance in a shell.
+            "prompt": "-".join(task.prompt.split()),
             "seed": artifact.seed if artifact.seed is not None else task.seed,
             "key": entry.key,
             "sha256": artifact.sha256,
@@ -107,7 +112,9 @@ def _format(template: str, values: Mapping[str, object]) -> str:
             try:
                 text = format(str(value), spec or "")
             except ValueError as error:
-                raise InvalidTaskError(f"the name template's {{{field}:{spec}}}: {error}") from error
+                raise InvalidTaskError(
+                    f"the name template's {{{field}:{spec}}}: {error}"
+                ) from error
         parts.append(safe_component(text))
     return "".join(parts)
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import cattrs
 
 from holodeck_gen._registry import did_you_mean
-from holodeck_gen._values import JsonObject
 from holodeck_gen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from holodeck_gen._values import JsonObject
 
 _TRUE = {"true", "yes", "on", "1"}
 _FALSE = {"false", "no", "off", "0"}
@@ -33,9 +35,7 @@ def parse_options(options: type | None, values: JsonObject, *, where: str) -> An
     fields = {field.alias: field for field in attrs.fields(options)}
     for name in values:
         if name not in fields:
-            raise ConfigError(
-                f"{where} has no option {name!r}{did_you_mean(name, fields)}"
-            )
+            raise ConfigError(f"{where} has no option {name!r}{did_you_mean(name, fields)}")
     attrs.resolve_types(options)
     arguments = {
         name: _convert(value, fields[name].type, where=f"{where}: option {name!r}")

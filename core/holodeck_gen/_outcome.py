@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import attrs
 
 from holodeck_gen._artifact import Artifact, Cost
 from holodeck_gen._task import Task
-from holodeck_gen._values import freeze_object
+from holodeck_gen._values import freeze_object, in_order
 from holodeck_gen.errors import GenerationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 State: TypeAlias = Literal["done", "failed", "held", "cancelled"]
 
@@ -48,16 +50,16 @@ class Result:
     task: Task
     index: int
     key: str
-    artifacts: tuple[Artifact, ...] = attrs.field(converter=tuple)
+    artifacts: tuple[Artifact, ...] = attrs.field(converter=in_order)
     prompt: str
     revised_prompt: str | None = None
     provider: str
     model: str | None = None
-    job_ids: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    job_ids: tuple[str, ...] = attrs.field(default=(), converter=in_order)
     attempts: int = 1
     cost: Cost | None = None
     seconds: Mapping[str, float] = attrs.field(default=None, converter=_seconds, hash=False)
-    warnings: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    warnings: tuple[str, ...] = attrs.field(default=(), converter=in_order)
     resumed: bool = False
 
     @property
@@ -108,7 +110,7 @@ class Failure:
     state: State = attrs.field(
         default="failed", validator=attrs.validators.in_(("failed", "held", "cancelled"))
     )
-    artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=tuple)
+    artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=in_order)
     attempts: int = 0
 
     @property

@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 import pluggy
-import structlog
 
 from holodeck_gen import hookspecs
+from holodeck_gen._log import Logger
 from holodeck_gen.errors import DuplicateNameError, PluginLoadError
 
 #: Entry-point group and pluggy project.
@@ -19,7 +19,7 @@ GROUP = "holodeck_gen"
 #: Comma-separated names; only these plugins are loaded.
 ONLY_VARIABLE = "HOLODECK_GEN_PLUGINS"
 
-_log = structlog.get_logger("holodeck_gen.plugins")
+_log = Logger("holodeck_gen.plugins")
 
 
 @attrs.frozen(kw_only=True)
@@ -37,7 +37,7 @@ class Plugin:
     target: str
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Plugins:
     """The installed plugins; each is imported only when something asks for it.
 
@@ -91,8 +91,9 @@ class Plugins:
             )
         if not entries or name in self.broken:
             return None
-        if (plugin := self._manager.get_plugin(name)) is not None:
-            return plugin
+        known: object | None = self._manager.get_plugin(name)
+        if known is not None:
+            return known
         try:
             return self._register(entries[0])
         except Exception as error:
@@ -109,6 +110,10 @@ class Plugins:
             if (plugin := self.load(name)) is not None:
                 yield name, plugin
 
+    def loaded(self) -> list[object]:
+        """The plugins that were loaded so far."""
+        return list(self._manager.get_plugins())
+
     def implementation(self, plugin: object, hook: str) -> Callable[..., Any] | None:
         """The function with which `plugin` implements `hook`, if it does."""
         caller = getattr(self._manager.hook, hook)
@@ -119,7 +124,7 @@ class Plugins:
         return None
 
     def _register(self, entry: EntryPoint) -> object:
-        plugin = entry.load()
+        plugin: object = entry.load()
         self._manager.register(plugin, name=entry.name)
         try:
             # A mistyped hook would otherwise be ignored in silence.
@@ -127,7 +132,7 @@ class Plugins:
         except pluggy.PluginValidationError:
             self._manager.unregister(plugin)
             raise
-        return plugin  # type: ignore[no-any-return]
+        return plugin
 
     def _entries(self) -> dict[str, list[EntryPoint]]:
         if self._found is None:

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkabl
 import attrs
 
 from holodeck_gen._artifact import Cost
-from holodeck_gen._values import JsonObject, freeze_object
+from holodeck_gen._values import JsonObject, freeze_object, in_order
 from holodeck_gen.errors import TaskError
 
 if TYPE_CHECKING:
     import httpx
-    import structlog.typing
 
+    from holodeck_gen._log import Logger
     from holodeck_gen._task import Task
 
 Billing: TypeAlias = Literal["paid", "free"]
 Phase: TypeAlias = Literal["queued", "running", "done", "failed"]
 Action: TypeAlias = Literal["submit", "poll", "download"]
 
+_text = attrs.validators.and_(attrs.validators.instance_of(str), attrs.validators.min_len(1))
 _positive = attrs.validators.optional(attrs.validators.gt(0))
 
 
@@ -73,7 +74,7 @@ class Prepared:
     """
 
     request: JsonObject = attrs.field(converter=freeze_object, hash=False)
-    warnings: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    warnings: tuple[str, ...] = attrs.field(default=(), converter=in_order)
     seed_effective: bool = False
     per_job: int = attrs.field(default=1, validator=attrs.validators.ge(1))
     estimate: Cost | None = None
@@ -89,9 +90,7 @@ class JobRef:
         state: Whatever else `poll` needs. JSON; no secrets.
     """
 
-    job_id: str = attrs.field(
-        validator=[attrs.validators.instance_of(str), attrs.validators.min_len(1)]
-    )
+    job_id: str = attrs.field(validator=_text)
     state: JsonObject = attrs.field(default=None, converter=freeze_object, hash=False)
 
 
@@ -109,7 +108,7 @@ class Url:
     """
 
     url: str = attrs.field(
-        validator=[attrs.validators.instance_of(str), attrs.validators.min_len(1)],
+        validator=_text,
         repr=lambda url: repr(url.partition("?")[0]),
     )
     media_type: str | None = None
@@ -157,7 +156,7 @@ class JobStatus:
     phase: Phase = attrs.field(
         validator=attrs.validators.in_(("queued", "running", "done", "failed"))
     )
-    outputs: tuple[Output, ...] = attrs.field(default=(), converter=tuple)
+    outputs: tuple[Output, ...] = attrs.field(default=(), converter=in_order)
     error: TaskError | None = attrs.field(default=None, eq=False)
     retry_hint_s: float | None = None
     cost: Cost | None = None
@@ -250,7 +249,7 @@ class Context:
     http: Callable[[], httpx.AsyncClient]
     wall_clock: Callable[[], float]
     environ: Mapping[str, str] = attrs.field(repr=False)
-    log: structlog.typing.FilteringBoundLogger
+    log: Logger
 
 
 class DirectProvider:

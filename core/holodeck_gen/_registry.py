@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 import attrs
 
 from holodeck_gen._plugins import Plugins
 from holodeck_gen._provider import Context
-from holodeck_gen._values import JsonObject
 from holodeck_gen.errors import (
     ConfigError,
     DuplicateNameError,
     PluginLoadError,
     UnknownNameError,
 )
+
+if TYPE_CHECKING:
+    from holodeck_gen._values import JsonObject
 
 Kind: TypeAlias = Literal["provider", "expander", "rewriter", "processor", "store"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -82,7 +84,7 @@ class Configured:
             ) from error
 
 
-@attrs.define
+@attrs.define(eq=False)
 class Registry:
     """Every name in use; loads plugins only as far as a look-up needs."""
 
@@ -130,7 +132,9 @@ class Registry:
             )
         return found[0]
 
-    def configure(self, kind: Kind, name: str, values: JsonObject, *, use: str | None = None) -> Any:
+    def configure(
+        self, kind: Kind, name: str, values: JsonObject, *, use: str | None = None
+    ) -> Any:
         """Find the `kind` registered as `use` (or `name`) and check `values` against its options.
 
         Raises:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 import tenacity
 
 from holodeck_gen.errors import RetryableError, SlotRefusedError, ThrottledError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
@@ -24,9 +26,7 @@ class RetryPolicy:
         max_backoff_s: Most seconds of our own accord; a provider may ask for more.
     """
 
-    attempts: int | None = attrs.field(
-        default=4, validator=attrs.validators.optional(attrs.validators.ge(1))
-    )
+    attempts: int | None = 4
     backoff_s: float = attrs.field(default=2.0, validator=attrs.validators.ge(0))
     max_backoff_s: float = attrs.field(default=30.0, validator=attrs.validators.ge(0))
 
@@ -37,7 +37,7 @@ class RetryPolicy:
         def wait(error: RetryableError) -> float:
             nonlocal previous, tries
             # Jitter below the doubling keeps the sequence growing while it spreads clients.
-            own = self.backoff_s * 2**tries * (1 + random.random() / 4)  # noqa: S311
+            own = self.backoff_s * 2.0**tries * (1 + random.random() / 4)
             tries = min(tries + 1, 32)
             previous = max(previous, min(own, self.max_backoff_s))
             return max(previous, error.retry_after or 0.0)

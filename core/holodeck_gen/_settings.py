@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
 from holodeck_gen._gate import Concurrency
 from holodeck_gen._names import NameTemplate
-from holodeck_gen._provider import Limits
 from holodeck_gen._retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from holodeck_gen._provider import Limits
 
 OnUncertain: TypeAlias = Literal["hold", "resubmit"]
 
 _positive = attrs.validators.optional(attrs.validators.gt(0))
+
+
+def _concurrency(value: int | str | Concurrency) -> Concurrency:
+    return Concurrency.parse(value)
 
 
 @attrs.frozen(kw_only=True)
@@ -34,7 +40,7 @@ class Settings:
         stage_timeout_s: Seconds one rewriter, processor or store may take.
     """
 
-    concurrency: Concurrency = attrs.field(default="auto", converter=Concurrency.parse)
+    concurrency: Concurrency = attrs.field(factory=Concurrency, converter=_concurrency)
     on_uncertain: OnUncertain = attrs.field(
         default="hold", validator=attrs.validators.in_(("hold", "resubmit"))
     )

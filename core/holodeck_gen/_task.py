@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -15,6 +14,9 @@ from holodeck_gen._artifact import Artifact
 from holodeck_gen._size import parse_size
 from holodeck_gen._values import JsonObject, check_integer, check_text, freeze_object, thaw
 from holodeck_gen.errors import InvalidTaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 #: A reference picture: a URL, a path, or the artifact of an earlier task.
 Input: TypeAlias = str | Artifact
@@ -77,21 +79,15 @@ class Task:
     """
 
     prompt: str = attrs.field(default="", validator=check_text)
-    id: str | None = attrs.field(
-        default=None, kw_only=True, validator=[check_text, _check_id]
-    )
+    id: str | None = attrs.field(default=None, kw_only=True, validator=[check_text, _check_id])
     kind: str = attrs.field(default="image", kw_only=True, validator=check_text)
     model: str | None = attrs.field(default=None, kw_only=True, validator=check_text)
-    size: tuple[int, int] | None = attrs.field(
-        default=None, kw_only=True, converter=parse_size
-    )
+    size: tuple[int, int] | None = attrs.field(default=None, kw_only=True, converter=parse_size)
     seed: int | None = attrs.field(
         default=None, kw_only=True, validator=check_integer(0, 2**63 - 1)
     )
     n: int = attrs.field(default=1, kw_only=True, validator=check_integer(1, MAX_PARTS))
-    negative_prompt: str | None = attrs.field(
-        default=None, kw_only=True, validator=check_text
-    )
+    negative_prompt: str | None = attrs.field(default=None, kw_only=True, validator=check_text)
     style: str | None = attrs.field(default=None, kw_only=True, validator=check_text)
     inputs: tuple[Input, ...] = attrs.field(
         default=(), kw_only=True, converter=_inputs, validator=_check_inputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from immutabledict import immutabledict
@@ -63,6 +63,11 @@ def thaw(value: JsonValue) -> JsonValue:
     if isinstance(value, tuple | list):
         return [thaw(item) for item in value]
     return value
+
+
+def in_order(value: Iterable[Any]) -> tuple[Any, ...]:
+    """attrs converter: any iterable as a tuple; type checkers cannot follow `tuple` itself."""
+    return tuple(value)
 
 
 def storable(text: str) -> str:

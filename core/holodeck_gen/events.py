@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import attrs
-import structlog
 
+from holodeck_gen._log import Logger
 from holodeck_gen._outcome import Outcome
+from holodeck_gen._values import in_order
 
-_log = structlog.get_logger("holodeck_gen.events")
+_log = Logger("holodeck_gen.events")
 
 #: Events that wait for slow observers; more are dropped and counted.
 QUEUE_SIZE = 10_000
@@ -86,11 +87,11 @@ Event: TypeAlias = TaskAdmitted | JobSubmitted | RequestRetried | JobEnded | Tas
 Observer: TypeAlias = Callable[[Event], None]
 
 
-@attrs.define
+@attrs.define(eq=False)
 class EventQueue:
     """Carries events from the loop to the observers; never blocks the loop."""
 
-    observers: Sequence[Observer] = attrs.field(converter=tuple)
+    observers: Sequence[Observer] = attrs.field(converter=in_order)
     dropped: int = attrs.field(default=0, init=False)
     _queue: queue.Queue[Event | None] = attrs.field(
         factory=lambda: queue.Queue(QUEUE_SIZE), init=False

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ._canvas import Polygon, coverage, ellipse, shapes, spread, stroke
 from ._noise import Field, fractal, sample
 from ._palette import linear, mixed, ramp
-from ._scene import Scene
+
+if TYPE_CHECKING:
+    from ._scene import Scene
 
 _SCHEMES: Final = (
     ("#0f1b3d", "#1f4e79", "#3f9c9c", "#f2d7a0", "#e8825a", "#b8334a"),
@@ -32,18 +34,25 @@ def _folds(scene: Scene, rng: np.random.Generator, scheme: tuple[Field, ...]) ->
     """Noise warped by noise, shaded like draped cloth."""
     step = 2 if scene.unit > 700 else 1
     width, height, unit = -(-scene.width // step), -(-scene.height // step), scene.unit / step
-    first = fractal(rng, width, height, cell=unit * 0.55, octaves=4, gain=0.42)
-    second = fractal(rng, width, height, cell=unit * 0.55, octaves=4, gain=0.42)
-    x = np.arange(width, dtype=np.float32)[None, :]
-    y = np.arange(height, dtype=np.float32)[:, None]
-    push = np.float32(unit * 0.22)
-    inner = sample(first, x + push * second, y + push * first)
-    field = sample(second, x + push * inner, y - push * inner + 0.5 * push * first)
+    # The noise is wider than the picture, so the warp never meets its mirrored edge.
+    margin = int(unit * 0.5)
+    planes = [
+        fractal(rng, width + 2 * margin, height + 2 * margin, cell=unit * cell, octaves=4, gain=0.4)
+        for cell in (0.50, 0.50, 0.42, 0.60)
+    ]
+    x = np.arange(width, dtype=np.float32)[None, :] + margin + np.zeros((height, 1), np.float32)
+    y = np.arange(height, dtype=np.float32)[:, None] + margin + np.zeros((1, width), np.float32)
+    push = np.float32(unit * 0.16)
+    right = sample(planes[0], x, y) * push
+    down = sample(planes[1], x, y) * push
+    inner = sample(planes[2], x + right, y + down)
+    field = sample(planes[3], x + push * inner + down, y - push * inner + right)
     relief = np.gradient(field, axis=0) - np.gradient(field, axis=1)
-    shade = np.clip(0.92 + relief * np.float32(unit * 0.028), 0.35, 1.6)
+    relief *= np.float32(unit * 0.035)
+    shade = 1.0 + 0.42 * relief / np.sqrt(1.0 + relief**2)
     place = np.mod(field * 0.23 + 0.12 * inner + 0.5, 2.0)
     place = 1.0 - np.abs(place - 1.0)
-    vein = np.exp(-np.abs(np.mod(field * 2.2, 1.0) - 0.5) * 30.0) * 0.22
+    vein = np.exp(-np.abs(np.mod(field * 2.2, 1.0) - 0.5) * 34.0) * 0.14
     index = np.clip(place * 511, 0, 511).astype(np.int32)
     colors = ramp(scheme, 512)
     canvas = np.empty((3, scene.height, scene.width), dtype=np.float32)
@@ -73,8 +82,11 @@ def _currents(scene: Scene, rng: np.random.Generator, scheme: tuple[Field, ...])
         angle = sample(plane, column, row) * 1.5 + lean
         at = at + np.stack([np.cos(angle), np.sin(angle)], axis=1) * unit * 0.0095
     start = paths[:, 0]
-    hue = sample(plane, (start[:, 1] / height * 200).astype(np.float32),
-                 (start[:, 0] / width * 200).astype(np.float32))
+    hue = sample(
+        plane,
+        (start[:, 1] / height * 200).astype(np.float32),
+        (start[:, 0] / width * 200).astype(np.float32),
+    )
     group = np.clip((hue * 0.25 + 0.5) * 5 + rng.normal(0, 0.7, count), 0, 4).astype(int) + 1
     swell = np.sin(np.pi * np.linspace(0.02, 0.98, steps)) ** 0.7
     for batch in np.array_split(rng.permutation(count), 5):
@@ -89,12 +101,14 @@ def _discs(scene: Scene, rng: np.random.Generator, scheme: tuple[Field, ...]) ->
     """Large translucent discs and arcs whose overlaps make new colors."""
     width, height, unit = scene.width, scene.height, scene.unit
     canvas = np.empty((3, height, width), dtype=np.float32)
-    pale = mixed(scheme[3] if sum(scheme[0]) < sum(scheme[3]) else scheme[0], linear("#fbf5ea"), 0.7)
+    pale = mixed(
+        scheme[3] if sum(scheme[0]) < sum(scheme[3]) else scheme[0], linear("#fbf5ea"), 0.7
+    )
     canvas[:] = spread(ramp((pale, pale * 0.88), height))
     for i in range(13):
         size = unit * float(rng.uniform(0.06, 0.36) if i else 0.42)
         x, y = width * float(rng.uniform(0.08, 0.92)), height * float(rng.uniform(0.08, 0.92))
-        color = scheme[int(rng.integers(len(scheme)))]
+        color = mixed(scheme[int(rng.integers(len(scheme)))], pale, 0.22)
         outline = ellipse(x, y, size, size, 120)
         if rng.random() < 0.35:
             outline = np.concatenate([outline, outline[:1]])
@@ -126,9 +140,8 @@ def _glaze(canvas: Field, shape: Polygon, color: Field, rng: np.random.Generator
         return
     mask, left, top = found
     grade = np.linspace(0.55, 1.0, mask.shape[0], dtype=np.float32)[:: int(rng.choice([-1, 1]))]
-    amount = mask * grade[:, None] * np.float32(0.9)
+    amount = mask * grade[:, None] * np.float32(0.85)
     part = canvas[:, top : top + mask.shape[0], left : left + mask.shape[1]]
     tint = np.clip(color * 1.15, 0.0, 1.0)
     part *= 1.0 + (spread(tint) - 1.0) * amount
     part += spread(color) * (amount * 0.12)
-

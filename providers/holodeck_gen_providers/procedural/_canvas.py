@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from ._noise import Field, blurred, resized
+from ._noise import Field, blurred, clamped, resized
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Polygon = NDArray[np.float64]
 """The corners of a shape: N×2, column and row in pixels."""
@@ -34,31 +37,43 @@ def cover(canvas: Field, mask: Field, color: Field, *, top: int = 0, left: int =
     part += ((color if color.ndim == 3 else spread(color)) - part) * mask
 
 
+_HALO = 8.0  # radii at which a halo has faded out
+
+
 def glow(canvas: Field, x: float, y: float, radius: float, color: Field, strength: float) -> None:
-    """Add a halo that fades with distance, and extends over the whole canvas."""
+    """Add a halo that falls to a third within `radius` pixels and to nothing within 8."""
     _, height, width = canvas.shape
+    left, right = _span(x, radius * _HALO, width)
+    top, bottom = _span(y, radius * _HALO, height)
+    if left >= right or top >= bottom:
+        return
     step = max(1, round(radius / 12))
-    small_w, small_h = -(-width // step) + 1, -(-height // step) + 1
-    dx = (np.arange(small_w, dtype=np.float32) + 0.5) * step - x
-    dy = (np.arange(small_h, dtype=np.float32) + 0.5) * step - y
+    small_w, small_h = -(-(right - left) // step), -(-(bottom - top) // step)
+    dx = (np.arange(small_w, dtype=np.float32) + 0.5) * step + (left - x)
+    dy = (np.arange(small_h, dtype=np.float32) + 0.5) * step + (top - y)
     distance = np.hypot(dx[None, :], dy[:, None]) / radius
-    halo = np.exp(-distance, dtype=np.float32) * strength
+    halo = np.exp(-distance) * clamped(1.0 - distance / _HALO) ** 2 * strength
     full = halo if step == 1 else resized(halo, small_w * step, small_h * step)
-    full = full[:height, :width]
-    for plane, share in zip(canvas, color, strict=True):
+    full = full[: bottom - top, : right - left]
+    for plane, share in zip(canvas[:, top:bottom, left:right], color, strict=True):
         plane += full * share
+
+
+def _span(middle: float, reach: float, size: int) -> tuple[int, int]:
+    """The pixels within reach of a place, cut to the canvas."""
+    return max(int(middle - reach), 0), min(int(middle + reach) + 1, size)
 
 
 def disc(canvas: Field, x: float, y: float, radius: float, color: Field) -> None:
     """Cover a disc with an anti-aliased edge."""
     _, height, width = canvas.shape
-    left, right = max(int(x - radius - 1), 0), min(int(x + radius + 2), width)
-    top, bottom = max(int(y - radius - 1), 0), min(int(y + radius + 2), height)
+    left, right = _span(x, radius + 1.0, width)
+    top, bottom = _span(y, radius + 1.0, height)
     if left >= right or top >= bottom:
         return
     dx = np.arange(left, right, dtype=np.float32) + 0.5 - x
     dy = np.arange(top, bottom, dtype=np.float32) + 0.5 - y
-    mask = np.clip(radius - np.hypot(dx[None, :], dy[:, None]) + 0.5, 0.0, 1.0)
+    mask = clamped(radius - np.hypot(dx[None, :], dy[:, None]) + 0.5)
     cover(canvas, mask, color, top=top, left=left)
 
 
@@ -86,7 +101,7 @@ def stroke(points: Polygon, width: float | NDArray[np.float64]) -> Polygon:
     """A line through points as a polygon; `width` in pixels, one value or one a point."""
     along = np.gradient(points, axis=0)
     normal = np.stack([-along[:, 1], along[:, 0]], axis=1)
-    normal /= np.maximum(np.hypot(*normal.T), 1e-9)[:, None]
+    normal /= np.maximum(np.hypot(normal[:, 0], normal[:, 1]), 1e-9)[:, None]
     half = normal * np.broadcast_to(np.asarray(width) / 2.0, len(points))[:, None]
     return np.concatenate([points + half, (points - half)[::-1]])
 
@@ -102,24 +117,24 @@ def placed(outline: Sequence[tuple[float, float]], x: float, y: float, size: flo
     return np.asarray(outline, dtype=np.float64) * (size, -size) + (x, y)
 
 
-def coverage(
-    width: int, height: int, polygons: Sequence[Polygon]
-) -> tuple[Field, int, int] | None:
+def coverage(width: int, height: int, polygons: Sequence[Polygon]) -> tuple[Field, int, int] | None:
     """The share of each pixel polygons cover: h×w 0-1, then its left column and top row."""
     if not polygons:
         return None
     corners = np.concatenate(polygons)
-    left, top = np.clip(np.floor(corners.min(axis=0)), 0, (width, height)).astype(int)
-    right, bottom = np.clip(np.ceil(corners.max(axis=0)), 0, (width, height)).astype(int)
+    limit = np.array([width, height])
+    first = np.clip(np.floor(corners.min(axis=0)), 0, limit).astype(int)
+    last = np.clip(np.ceil(corners.max(axis=0)), 0, limit).astype(int)
+    left, top, right, bottom = int(first[0]), int(first[1]), int(last[0]), int(last[1])
     if left >= right or top >= bottom:
         return None
     fine = 3 if (right - left) * (bottom - top) < 600_000 else 2
-    sheet = Image.new("L", (int(right - left) * fine, int(bottom - top) * fine))
+    sheet = Image.new("L", ((right - left) * fine, (bottom - top) * fine))
     pen = ImageDraw.Draw(sheet)
     for polygon in polygons:
         pen.polygon(((polygon - (left, top)) * fine).ravel().tolist(), fill=255)
     mask = np.asarray(sheet.reduce(fine), dtype=np.float32) / np.float32(255.0)
-    return mask, int(left), int(top)
+    return mask, left, top
 
 
 def dots(

@@ -51,9 +51,7 @@ def _quay(scene: Scene, canvas: Field, shore: float) -> None:
     if scene.light.darkness < 0.3:
         return
     for x in np.arange(0.03, 1.0, 0.047) * scene.width:
-        part = canvas[:, max(int(shore - scene.unit * 0.05), 0) : int(shore + scene.unit * 0.05)]
-        y = shore - max(int(shore - scene.unit * 0.05), 0) - scene.unit * 0.008
-        glow(part, float(x), y, scene.unit * 0.004, _street_light(scene), 0.9)
+        glow(canvas, x, shore - scene.unit * 0.008, scene.unit * 0.004, _street_light(scene), 0.9)
 
 
 @attrs.frozen(kw_only=True, eq=False)

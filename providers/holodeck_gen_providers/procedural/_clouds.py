@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._canvas import cover, spread
-from ._noise import Field, fractal, profile, resized, sample, smoothstep
+from ._noise import Field, clamped, fractal, profile, resized, sample, smoothstep
 from ._palette import linear, mixed
-from ._scene import Scene
+
+if TYPE_CHECKING:
+    from ._scene import Scene
 
 _MAP = 512  # side of the noise the cloud layer is sampled from
 
@@ -34,10 +38,10 @@ def paint_layer(scene: Scene, canvas: Field, *, amount: float) -> None:
     behind = sample(plane, column + toward * 9.0, row - 7.0 + np.zeros_like(x))
     edge = 1.15 - 2.1 * amount
     mask = smoothstep(edge, edge + 1.3, density) * smoothstep(0.02, 0.3, y) * 0.9
-    bright = np.clip(0.55 + 0.42 * (density - behind), 0.0, 1.0)
+    relief = clamped(0.55 + 0.42 * (density - behind))
     near_sun = _near_sun(scene, width, height, step)
     light, shade = _colors(scene)
-    bright = resized(np.clip(bright * 0.8 + near_sun * 0.5, 0.0, 1.25), scene.width, rows)
+    bright = resized(clamped(relief * 0.8 + near_sun * 0.5, 0.0, 1.25), scene.width, rows)
     color = spread(shade) + spread(light - shade) * bright
     cover(canvas, resized(np.clip(mask, 0.0, 1.0), scene.width, rows), color)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING, Final
 
 import attrs
 from PIL import Image
@@ -14,12 +15,17 @@ from ._ink import paint_ink
 from ._keywords import match
 from ._landscape import paint_landscape
 from ._motifs import paint_motifs
-from ._noise import Field
 from ._scene import COSMOS, GROUND, Scene, plan
 from ._space import paint_space
 from ._street import paint_street
 from ._underwater import paint_underwater
 from ._weather import paint_weather
+
+if TYPE_CHECKING:
+    from ._noise import Field
+
+
+_MAX_PIXELS: Final = 2048 * 2048
 
 
 @attrs.frozen(kw_only=True)
@@ -68,9 +74,15 @@ def draw(
 
 
 def render(keywords: frozenset[str], *, width: int, height: int, entropy: int) -> Image.Image:
-    """Draw a set of canonical keywords; `entropy` decides everything they leave open."""
-    scene = plan(keywords, width=width, height=height, entropy=entropy)
-    return finish(scene, _paint(scene))
+    """Draw a set of canonical keywords; `entropy` decides everything they leave open.
+
+    Above 4 megapixels the picture is drawn at 4 and enlarged, which bounds time and memory.
+    """
+    shrink = max((width * height / _MAX_PIXELS) ** 0.5, 1.0)
+    drawn_w, drawn_h = max(round(width / shrink), 1), max(round(height / shrink), 1)
+    scene = plan(keywords, width=drawn_w, height=drawn_h, entropy=entropy)
+    image = finish(scene, _paint(scene))
+    return image if shrink == 1.0 else image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _paint(scene: Scene) -> Field:

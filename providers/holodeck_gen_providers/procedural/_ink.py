@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import attrs
 import numpy as np
 
 from ._canvas import Polygon, coverage, ellipse, placed, stroke
 from ._motifs import flock, junk, tower
-from ._noise import Field, blurred, fractal, profile, smoothstep
+from ._noise import Field, blurred, clamped, fractal, profile, smoothstep
 from ._palette import linear
 from ._plants import bamboo, broadleaf, palm, pine
 from ._scene import WATER, Scene
@@ -20,11 +21,11 @@ def paint_ink(scene: Scene) -> Field:
     ink = np.zeros(shape, dtype=np.float32)
     grain = _fibers(scene)
     _sky_wash(scene, ink)
-    _mountains(scene, ink)
+    ground = _mountains(scene, ink)
     if scene.has(*WATER):
         _water(scene, ink)
-    _plants(scene, ink)
-    _things(scene, ink)
+    _plants(scene, ink, ground)
+    _things(scene, ink, ground)
     _weather(scene, ink)
     # Fibers take up ink unevenly, more so where it is thin.
     ink *= 1.0 + 0.13 * grain
@@ -86,24 +87,39 @@ def _sky_wash(scene: Scene, ink: Field) -> None:
         ink += 0.32 * line * smoothstep(0.3, 0.9, rows) * smoothstep(-0.2, 0.8, cloud)
 
 
-def _mountains(scene: Scene, ink: Field) -> None:
-    """Ranges from pale to dark; each is dark along its ridge and dissolves into mist below."""
+def _mountains(scene: Scene, ink: Field) -> Field:
+    """Ranges from pale to dark; each is dark along its ridge and dissolves into mist below.
+
+    Returns:
+        The row of the nearest ridge, W values: the ground things stand on.
+    """
     rng = scene.rng("ink ranges")
-    count = 5 if scene.has("mountains", "canyon", "volcano", "waterfall") else 2
-    if not count or scene.has("abstract"):
-        return
+    steep = scene.has("mountains", "canyon", "volcano", "waterfall", "island")
+    count = 5 if steep else 3
+    work = _brushwork(scene, rng)
+    top = np.full(scene.width, scene.height, dtype=np.float32)
+    focus = float(rng.uniform(0.25, 0.75))
     for rank in range(count):
-        near = rank / max(count - 1, 1)
-        smooth = scene.has(*_SMOOTH_LAND) or count == 2
-        line = profile(rng, scene.width, cell=scene.unit * (0.30 + 0.14 * near), octaves=7,
-                       gain=0.35 if smooth else 0.46, sharp=not smooth)
-        tall = scene.unit * (0.30 if not smooth else 0.12) * float(rng.uniform(0.8, 1.25))
-        hold = profile(rng, scene.width, cell=scene.unit * 0.6, octaves=2)
-        base = scene.height * (0.44 + 0.34 * near)
-        top = base - tall * line * (0.35 + 1.2 * hold)
+        near = rank / (count - 1)
+        sharp = steep and rank < count - 1
+        cell = scene.unit * (0.40 - 0.06 * near if sharp else 0.45)
+        line = profile(rng, scene.width, cell=cell, octaves=8, gain=0.5, sharp=sharp)
+        if sharp:
+            line = 0.62 * line**0.8 + 0.38 * profile(rng, scene.width, cell=cell * 0.7, octaves=8)
+        roll = profile(rng, scene.width, cell=scene.unit * 0.5, octaves=5, gain=0.45)
+        focus = (focus + float(rng.uniform(0.35, 0.65))) % 1.0
+        away = np.linspace(0.0, 1.0, scene.width, dtype=np.float32) - np.float32(focus)
+        hold = 0.25 + 1.1 * np.exp(-((away / 0.24) ** 2))
+        tall = (
+            scene.unit * ((0.52 - 0.16 * near) if sharp else 0.10) * float(rng.uniform(0.85, 1.2))
+        )
+        base = scene.height * (0.50 + 0.36 * near)
+        top = (base - tall * line * hold - scene.unit * 0.10 * (roll - 0.5)).astype(np.float32)
         if scene.has("volcano") and rank == 1:
             top = np.minimum(top, _cone(scene, rng, base))
-        _range(scene, ink, rng, top.astype(np.float32), near, tall)
+        shift = int(rng.integers(scene.width // 2 + 1))
+        _range(scene, ink, work, top, near=near, shift=shift)
+    return top
 
 
 def _cone(scene: Scene, rng: np.random.Generator, base: float) -> Field:
@@ -112,26 +128,50 @@ def _cone(scene: Scene, rng: np.random.Generator, base: float) -> Field:
     return np.asarray(base - scene.unit * 0.36 * np.exp(-flank / 0.17), dtype=np.float32)
 
 
+@attrs.frozen(kw_only=True, eq=False)
+class _Brushwork:
+    """Textures of the brush, each larger than the picture so that ranges can differ.
+
+    Attributes:
+        bleed: the ragged edge of wet ink.
+        pools: where ink gathers.
+        strokes: thin marks along the fall of the flanks.
+    """
+
+    bleed: Field
+    pools: Field
+    strokes: Field
+
+
+def _brushwork(scene: Scene, rng: np.random.Generator) -> _Brushwork:
+    wide, tall, unit = int(scene.width * 1.5), scene.height, scene.unit
+    return _Brushwork(
+        bleed=fractal(rng, wide, tall, cell=unit * 0.02, octaves=3),
+        pools=fractal(rng, wide, tall, cell=unit * 0.16, octaves=4),
+        strokes=fractal(rng, wide, tall, cell=unit * 0.07, octaves=6, stretch=0.16, gain=0.62),
+    )
+
+
 def _range(
-    scene: Scene, ink: Field, rng: np.random.Generator, top: Field, near: float, tall: float
+    scene: Scene, ink: Field, work: _Brushwork, top: Field, *, near: float, shift: int
 ) -> None:
+    """One range below its ridge, W rows; `shift` is the column its texture is taken from."""
     start = int(np.clip(top.min() - 2, 0, scene.height - 1))
     rows = np.arange(start, scene.height, dtype=np.float32)[:, None]
-    height = len(rows)
-    bleed = fractal(rng, scene.width, height, cell=scene.unit * 0.02, octaves=3)
-    below = (rows - top[None, :] + bleed * scene.unit * 0.0016) / scene.unit
-    inside = np.clip(below * scene.unit, 0.0, 1.0)
-    wash = np.exp(-np.maximum(below, 0.0) / (0.055 + 0.05 * near))
-    ridge = np.exp(-np.maximum(below, 0.0) / 0.008)
-    # Texture strokes run down the flanks: noise drawn out along the fall of the slope.
-    strokes = fractal(rng, scene.width, height, cell=scene.unit * 0.05, octaves=6, stretch=0.35)
-    dry = smoothstep(0.1, 1.1, strokes + 0.8 * bleed) * np.exp(-np.maximum(below, 0.0) / 0.11)
-    power = 0.16 + 0.85 * near**1.3
-    cover = wash * 0.75 + ridge * 0.35 + dry * (0.25 + 0.55 * near)
+    here = np.s_[: len(rows), shift : shift + scene.width]
+    bleed, strokes = work.bleed[here], work.strokes[here]
+    below = (rows - top[None, :] + bleed * np.float32(scene.unit * 0.0016)) / scene.unit
+    inside = clamped(below * scene.unit)
+    depth = np.maximum(below, 0.0)
+    wash = np.exp(depth / -(0.07 + 0.05 * near)) * (1.0 + 0.28 * work.pools[here])
+    dry = smoothstep(0.2, 1.5, strokes + 0.5 * bleed) * np.exp(depth / -0.075)
+    power = 0.20 + 0.95 * near**1.4
+    density = np.maximum(wash, 0.0) * 0.66 + np.exp(depth / -0.006) * 0.30
+    density += dry * (0.22 + 0.38 * near)
     part = ink[start:]
     # What lies behind a nearer range is washed out by it.
-    part *= 1.0 - inside * np.exp(-np.maximum(below, 0.0) / 0.35) * 0.97
-    part += inside * cover * power
+    part *= 1.0 - inside * np.exp(depth / -0.5) * 0.97
+    part += inside * density * power
 
 
 def _water(scene: Scene, ink: Field) -> None:
@@ -170,7 +210,7 @@ def _brush(scene: Scene, ink: Field, parts: list[Polygon], density: float) -> No
     np.maximum(part, mask * density + 0.25 * density * np.clip(wet - mask, 0.0, 1.0), out=part)
 
 
-def _plants(scene: Scene, ink: Field) -> None:
+def _plants(scene: Scene, ink: Field, ground: Field) -> None:
     rng = scene.rng("ink plants")
     width, height, unit = scene.width, scene.height, scene.unit
     side = float(rng.choice([0.0, 1.0]))
@@ -179,32 +219,42 @@ def _plants(scene: Scene, ink: Field) -> None:
             for _ in range(3):
                 x = width * (side * 0.72 + rng.uniform(0.0, 0.28))
                 _brush(scene, ink, bamboo(rng, x, height * 1.02, unit * depth), density)
-    trees = [tree for word, tree in (("pine", pine), ("forest", pine), ("palm", palm),
-                                     ("blossom", broadleaf)) if scene.has(word)]
+    trees = [
+        tree
+        for word, tree in (("pine", pine), ("forest", pine), ("palm", palm), ("blossom", broadleaf))
+        if scene.has(word)
+    ]
     for tree in trees[:1]:
         for number in range(9 if scene.has("forest") else 4):
             x = width * ((1.0 - side) * 0.62 + rng.uniform(0.02, 0.36))
-            foot = height * (0.80 + 0.03 * number / 2)
+            foot = _footing(scene, ground, x)
             size = unit * rng.uniform(0.14, 0.26)
             _brush(scene, ink, tree(rng, x, foot, size), 0.45 + 0.08 * number)
     if scene.has("meadow", "flowers"):
-        x = rng.uniform(0, width, 260)
-        feet = np.stack([x, height * (0.99 - 0.08 * rng.random(260))], axis=1)
+        feet = np.stack(
+            [rng.uniform(0, width, 260), height * (0.99 - 0.08 * rng.random(260))], axis=1
+        )
         tips = feet - np.stack([rng.normal(0, 0.02, 260), rng.uniform(0.02, 0.07, 260)], 1) * unit
         half = np.array([unit * 0.0012 + 0.2, 0.0])
         blades = [np.array([f - half, t, f + half]) for f, t in zip(feet, tips, strict=True)]
         _brush(scene, ink, blades, 0.7)
 
 
-def _things(scene: Scene, ink: Field) -> None:
+def _footing(scene: Scene, ground: Field, x: float) -> float:
+    """The row where a thing at a column stands, a little below the ridge."""
+    return float(ground[int(np.clip(x, 0, scene.width - 1))]) + scene.unit * 0.012
+
+
+def _things(scene: Scene, ink: Field, ground: Field) -> None:
     rng = scene.rng("ink things")
     width, height, unit = scene.width, scene.height, scene.unit
     if scene.has("pagoda", "city", "lighthouse"):
         x = width * rng.uniform(0.25, 0.75)
-        _brush(scene, ink, tower(x, height * 0.70, unit * 0.22), 0.85)
+        _brush(scene, ink, tower(x, _footing(scene, ground, x), unit * 0.24), 0.95)
     if scene.has("village", "city"):
         for _ in range(8):
-            x, y = width * rng.uniform(0.2, 0.8), height * rng.uniform(0.70, 0.78)
+            x = width * rng.uniform(0.2, 0.8)
+            y = _footing(scene, ground, x) + unit * rng.uniform(0.0, 0.05)
             roof = [(-0.8, 0.5), (-0.5, 0.95), (0.5, 0.95), (0.8, 0.5), (0.6, 0.45), (-0.6, 0.45)]
             _brush(scene, ink, [placed(roof, x, y, unit * 0.032)], 0.9)
     if scene.has("bridge"):
@@ -216,13 +266,17 @@ def _things(scene: Scene, ink: Field) -> None:
         side = float(rng.choice([-1.0, 1.0]))
         x, y = width * rng.uniform(0.3, 0.7), height * 0.88
         _brush(scene, ink, junk(x, y, unit * 0.13, side), 1.0)
-        mirror = np.stack([x + unit * 0.05 * np.linspace(-1, 1, 9), np.full(9, y + unit * 0.008)], 1)
+        mirror = np.stack(
+            [x + unit * 0.05 * np.linspace(-1, 1, 9), np.full(9, y + unit * 0.008)], 1
+        )
         _brush(scene, ink, [stroke(mirror, unit * 0.004)], 0.35)
     if scene.has("birds", "autumn"):
         _brush(scene, ink, flock(rng, width * rng.uniform(0.3, 0.7), height * 0.2, unit), 0.9)
     if scene.has("stars", "galaxy", "meteor"):
-        spots = [ellipse(rng.uniform(0, width), rng.uniform(0, 0.5) * height, r, r, 7)
-                 for r in unit * rng.uniform(0.001, 0.004, 90)]
+        spots = [
+            ellipse(rng.uniform(0, width), rng.uniform(0, 0.5) * height, r, r, 7)
+            for r in unit * rng.uniform(0.001, 0.004, 90)
+        ]
         _brush(scene, ink, spots, 0.5)
 
 
@@ -235,13 +289,15 @@ def _weather(scene: Scene, ink: Field) -> None:
     if scene.has("rain", "storm"):
         lean = rng.uniform(-0.3, 0.3)
         start = rng.uniform(-0.1, 1.0, (420, 2)) * (width, height)
-        size = unit * rng.uniform(0.03, 0.09, 420)
+        end = start + rng.uniform(0.03, 0.09, (420, 1)) * unit * np.array([lean, 1.0])
         half = np.array([max(unit * 0.0008, 0.3), 0.0])
-        _brush(scene, ink, [np.array([s, s + (lean * n, n) - half, s + (lean * n, n) + half])
-                            for s, n in zip(start, size, strict=True)], 0.32)
+        drops = [np.array([s, e - half, e + half]) for s, e in zip(start, end, strict=True)]
+        _brush(scene, ink, drops, 0.32)
     if scene.has("snow", "winter"):
-        flakes = [ellipse(rng.uniform(0, width), rng.uniform(0, height), r, r, 9)
-                  for r in np.maximum(unit * rng.uniform(0.001, 0.0045, 420), 0.5)]
+        flakes = [
+            ellipse(rng.uniform(0, width), rng.uniform(0, height), r, r, 9)
+            for r in np.maximum(unit * rng.uniform(0.001, 0.0045, 420), 0.5)
+        ]
         found = coverage(width, height, flakes)
         if found is not None:
             mask, left, top = found
@@ -254,19 +310,28 @@ def _vermilion(scene: Scene, canvas: Field) -> None:
     rng = scene.rng("vermilion")
     width, height, unit = scene.width, scene.height, scene.unit
     red = linear("#c3372b")
-    x, y = width * float(rng.choice([0.24, 0.34, 0.66, 0.76])), height * float(rng.uniform(0.15, 0.25))
+    x, y = (
+        width * float(rng.choice([0.24, 0.34, 0.66, 0.76])),
+        height * float(rng.uniform(0.15, 0.25)),
+    )
     if scene.has("moon", "night"):
         _stain(canvas, [ellipse(x, y, unit * 0.06, unit * 0.06, 60)], linear("#f6eedb"), 0.85)
-    elif scene.has("sun", "dawn", "sunset", "dusk", "noon") or not scene.has("rain", "storm", "snow"):
+    elif scene.has("sun", "dawn", "sunset", "dusk", "noon") or not scene.has(
+        "rain", "storm", "snow"
+    ):
         size = unit * (0.075 if scene.has("sun") else 0.05)
         _stain(canvas, [ellipse(x, y, size, size, 60)], red, 0.88)
     if scene.has("blossom", "flowers", "spring", "lantern"):
-        petals = [ellipse(*(rng.uniform(0, 1, 2) * (width, height)), r, r * 0.7, 9)
-                  for r in unit * rng.uniform(0.002, 0.007, 130)]
+        petals = [
+            ellipse(rng.uniform(0, width), rng.uniform(0, height), r, r * 0.7, 9)
+            for r in unit * rng.uniform(0.002, 0.007, 130)
+        ]
         _stain(canvas, petals, linear("#dd7285"), 0.8)
     if scene.has("autumn"):
-        leaves = [ellipse(*(rng.uniform(0, 1, 2) * (width, height)), r, r * 0.6, 7)
-                  for r in unit * rng.uniform(0.002, 0.006, 70)]
+        leaves = [
+            ellipse(rng.uniform(0, width), rng.uniform(0, height), r, r * 0.6, 7)
+            for r in unit * rng.uniform(0.002, 0.006, 70)
+        ]
         _stain(canvas, leaves, linear("#c8642a"), 0.85)
     _seal(scene, canvas, rng, red)
 
@@ -280,14 +345,12 @@ def _seal(scene: Scene, canvas: Field, rng: np.random.Generator, red: Field) -> 
     paper = linear("#efe6d2")
     _stain(canvas, [square], red, 0.9)
     cuts: list[Polygon] = []
-    for i in range(4):
-        at = 0.2 + 0.2 * i
-        a, b = sorted(rng.uniform(0.12, 0.88, 2))
-        b = max(b, a + 0.25)
-        cuts.append(stroke(np.array([[x + size * a, y + size * at], [x + size * b, y + size * at]]),
-                           size * 0.06))
-        cuts.append(stroke(np.array([[x + size * at, y + size * a], [x + size * at, y + size * min(b, 0.88)]]),
-                           size * 0.05))
+    for at in (0.2, 0.4, 0.6, 0.8):
+        start = float(rng.uniform(0.12, 0.5))
+        end = start + float(rng.uniform(0.25, 0.38))
+        across = np.array([[start, at], [end, at]]) * size + (x, y)
+        down = np.array([[at, start], [at, end]]) * size + (x, y)
+        cuts += [stroke(across, size * 0.06), stroke(down, size * 0.05)]
     _stain(canvas, cuts, paper, 0.85)
 
 

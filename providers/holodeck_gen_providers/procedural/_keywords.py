@@ -67,7 +67,10 @@ _TABLE: Final[dict[str, tuple[str, str]]] = {
     "lantern": ("lantern|sky lantern|paper lantern", "孔明灯|灯笼|天灯"),
     "balloon": ("balloon|hot air balloon", "热气球|气球"),
     # styles
-    "ink": ("ink|ink wash|sumi e|ink painting|shan shui|chinese painting", "水墨画|水墨|国画|山水画"),
+    "ink": (
+        "ink|ink wash|sumi e|ink painting|shan shui|chinese painting",
+        "水墨画|水墨|国画|山水画",
+    ),
     "neon": ("neon|neon light|vaporwave|synthwave", "霓虹灯|霓虹"),
     "cyberpunk": ("cyberpunk|cyber|futuristic|sci fi|blade runner", "赛博朋克|未来|科幻"),
     "abstract": ("abstract|abstraction|generative|pattern", "抽象"),

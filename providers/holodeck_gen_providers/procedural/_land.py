@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ._canvas import spread
-from ._noise import Field, fractal, ridged, sample, smoothstep
+from ._noise import Field, clamped, fractal, ridged, sample, smoothstep
 from ._palette import linear
 from ._scene import WATER, Scene
 from ._terrain import View, slope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MAP = 640  # side of the noise a land is sampled from
 _FAR: Final = 46.0
@@ -67,7 +69,7 @@ def _peaks(scene: Scene, seen: View) -> Field:
     open_valley = 0.35 + 0.65 * _valley(scene, seen)
     tall = float(rng.uniform(11.0, 15.0))
     height = (crest * 1.1 + 0.07 * crag * crest) * tall * rise * open_valley
-    return height - 0.25 * (1.0 - rise)
+    return np.asarray(height - 0.25 * (1.0 - rise), dtype=np.float32)
 
 
 def _mountains(scene: Scene, seen: View) -> Ground:
@@ -97,7 +99,7 @@ def _rock_and_snow(scene: Scene, seen: View, height: Field) -> Field:
 def _rocks(scene: Scene, rng: np.random.Generator, patches: Field) -> Field:
     tones = (("#5a5f6e", "#8c8c92"), ("#6a5a55", "#a08a7a"), ("#4f5a60", "#84928f"))
     dark, pale = (linear(code) for code in tones[int(rng.integers(3))])
-    return spread(dark) + spread(pale - dark) * np.clip(0.5 + 0.3 * patches, 0.0, 1.0)
+    return spread(dark) + spread(pale - dark) * clamped(0.5 + 0.3 * patches)
 
 
 def meadow_color(scene: Scene) -> Field:
@@ -153,21 +155,26 @@ def _canyon(scene: Scene, seen: View) -> Ground:
 def _desert(scene: Scene, seen: View) -> Ground:
     rng = scene.rng("desert")
     # Dunes: a saw-tooth across the wind, gentle to windward and falling sharply to lee.
-    turn = float(rng.uniform(-0.5, 0.5))
-    warp = fractal(rng, _MAP, _MAP, cell=150, octaves=2, gain=0.3)
+    turn = float(rng.uniform(0.15, 0.5)) * float(rng.choice([-1.0, 1.0]))
+    warp = fractal(rng, _MAP, _MAP, cell=120, octaves=2, gain=0.3)
     swell = _at(warp, seen, 11.0)
-    phase = (seen.across * np.cos(turn) + seen.depth * (0.35 + np.sin(turn))) / 5.2 + swell * 0.75
+    phase = (seen.across * np.cos(turn) + seen.depth * np.sin(turn)) / 5.0 + swell * 0.62
+    phase = phase + np.float32(rng.uniform(0.0, 1.0))
     saw = (phase - np.floor(phase)).astype(np.float32)
-    shape = np.where(saw < 0.72, (saw / 0.72) ** 1.4, ((1.0 - saw) / 0.28) ** 1.15)
-    size = np.clip(0.75 + 0.35 * _rolling(scene, seen, cell=9.0, part="size"), 0.2, 1.6)
-    height = shape.astype(np.float32) * size * (0.35 + 0.075 * seen.depth) - 0.12
-    ripple = _rolling(scene, seen, cell=0.5, part="ripples") * 0.006
+    windward, lee = saw / 0.66, (1.0 - saw) / 0.34
+    # A soft minimum: a crest without any width would flicker between slices.
+    shape = -np.log(np.exp(-14.0 * windward) + np.exp(-14.0 * lee)) / np.float32(14.0)
+    size = np.clip(0.8 + 0.4 * _rolling(scene, seen, cell=8.0, part="size"), 0.15, 1.7)
+    height = np.maximum(shape, 0.0) ** 1.25 * size * (0.42 + 0.042 * seen.depth) - 0.12
+    uneven = _rolling(scene, seen, cell=0.9, part="ripples")
+    ripple = np.sin(phase * 210.0 + 1.3 * uneven) * (0.0015 + 0.0007 * uneven)
+    ripple = ripple * smoothstep(6.0, 2.0, seen.depth)
     tones = (("#d9a066", "#f0cf9a"), ("#d6834c", "#f2b98a"), ("#cfa873", "#efdcb4"))
     low, high = (linear(code) for code in tones[int(rng.integers(3))])
     color = spread(low) + spread(high - low) * np.clip(0.5 + 0.25 * swell, 0.0, 1.0)
     if scene.has("snow", "winter"):
         color = color + (spread(linear("#eef2fa")) - color) * 0.8
-    return height + ripple, color
+    return (height + ripple).astype(np.float32), color
 
 
 def _island(scene: Scene, seen: View) -> Ground:
@@ -220,7 +227,7 @@ def _plain(scene: Scene, seen: View) -> Ground:
     if scene.has("sea", "lake", "river", "lighthouse"):
         shore = smoothstep(16.0, 26.0, seen.depth) * (0.0 if scene.has("sea") else 1.0)
         hills = _rolling(scene, seen, cell=5.0, part="hills")
-        height = shore * (1.2 + 0.55 * hills) - 0.4
+        height: Field = shore * (1.2 + 0.55 * hills) - 0.4
     else:
         height, _ = _meadow(scene, seen)
     patches = _rolling(scene, seen, cell=1.2, part="patches")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import numpy as np
 
-from ._canvas import cover, spread
+from ._canvas import spread
 from ._clouds import paint_heaps, paint_layer
 from ._land import far_edge, land
 from ._lights import paint_lights
@@ -98,16 +98,20 @@ def _shaded(scene: Scene, seen: View, height: Field, albedo: Field) -> Field:
     side = -1.0 if scene.sun[0] < scene.width / 2 else 1.0
     low = scene.light.elevation < 0.3
     bright = lit(seen, height, side=side, climb=0.45 if low else 0.9)
-    bright *= 0.25 + 0.75 * shadow(
-        seen, height, side=side, climb=0.35 if low else 0.8, soft=0.25
-    )
+    bright *= 0.25 + 0.75 * shadow(seen, height, side=side, climb=0.35 if low else 0.8, soft=0.25)
+    depth = seen.depth
+    if scene.has("minimal"):
+        # Flat paper cuts: no relief, and air that thickens in steps.
+        bright = np.full_like(bright, 0.5)
+        albedo = np.full_like(albedo, 0.42)
+        depth = np.exp2(np.round(np.log2(depth) * 2.0) / 2.0)
     power = (1.25 - 0.95 * scene.light.darkness) * (0.5 if scene.has("storm", "rain") else 1.0)
     ambient = mixed(scene.light.shade, scene.light.sky[2], 0.35) * (1.0 - 0.2 * power)
     light = spread(ambient) + spread(scene.light.sun * power) * bright
     color = albedo * light
     thick = 12.0 if scene.has("fog") else 34.0
-    veil = 1.0 - np.exp(-((seen.depth / thick) ** 1.3))
-    low_mist = np.exp(-np.maximum(height, 0.0) / 1.2) * smoothstep(8.0, 30.0, seen.depth) * 0.4
-    veil = np.maximum(veil, low_mist) * 0.9
+    veil = 1.0 - np.exp(-((depth / thick) ** 1.3))
+    low_mist = np.exp(-np.maximum(height, 0.0) / 1.2) * smoothstep(8.0, 30.0, depth) * 0.4
+    veil = (veil if scene.has("minimal") else np.maximum(veil, low_mist)) * 0.9
     color += (spread(scene.light.haze) - color) * veil.astype(np.float32)
     return color.astype(np.float32)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from ._canvas import Polygon, bloom, dots, glow, shapes, spread
-from ._noise import Field, fractal, profile, resized, smoothstep
+from ._canvas import Polygon, bloom, dots, glow, shapes
+from ._noise import Field, fractal, resized, smoothstep
 from ._palette import linear, ramp
-from ._scene import Scene
+
+if TYPE_CHECKING:
+    from ._scene import Scene
 
 
 def paint_lights(scene: Scene, canvas: Field) -> None:
@@ -29,8 +33,11 @@ def paint_aurora(scene: Scene, canvas: Field) -> None:
     width, rows = -(-scene.width // step), max(2, int(scene.horizon))
     height = -(-rows // step)
     unit = scene.unit / step
-    tones = (("#5dffa0", "#2fd6b0", "#5a55d8"), ("#7dffb0", "#35c9c9", "#b04fc9"),
-             ("#4ff0c0", "#3f9fe0", "#8a4fe0"))
+    tones = (
+        ("#5dffa0", "#2fd6b0", "#5a55d8"),
+        ("#7dffb0", "#35c9c9", "#b04fc9"),
+        ("#4ff0c0", "#3f9fe0", "#8a4fe0"),
+    )
     low, middle, high = (linear(c) for c in tones[int(rng.integers(3))])
     y = np.arange(height, dtype=np.float32)[:, None]
     total = np.zeros((3, height, width), dtype=np.float32)
@@ -63,7 +70,9 @@ def paint_rainbow(scene: Scene, canvas: Field) -> None:
     away = np.hypot(dx, dy) / radius
     codes = ("#000000", "#5a2fd0", "#2f6fff", "#28c76a", "#ffe14a", "#ff8a2a", "#ff3030", "#000000")
     colors = ramp(tuple(linear(c) for c in codes), 256)
-    fade = np.clip((scene.horizon + scene.unit * 0.05 - np.arange(scene.height)) / scene.unit * 5, 0, 1)
+    fade = np.clip(
+        (scene.horizon + scene.unit * 0.05 - np.arange(scene.height)) / scene.unit * 5, 0, 1
+    )
     rows = fade.astype(np.float32)[:, None]
     for inner, wide, strength, flip in ((0.95, 0.085, 0.42, 1), (1.2, 0.11, 0.13, -1)):
         place = np.clip((away - inner) / wide, 0.0, 1.0)
@@ -78,14 +87,16 @@ def paint_meteors(scene: Scene, canvas: Field) -> None:
     angle = float(rng.uniform(0.5, 0.8)) * float(rng.choice([-1.0, 1.0]))
     course = np.array([np.sin(angle), np.cos(angle) * 0.75])
     for i in range(int(rng.integers(3, 7))):
-        head = np.array([scene.width * rng.uniform(0.15, 0.85), scene.horizon * rng.uniform(0.15, 0.75)])
+        head = np.array(
+            [scene.width * rng.uniform(0.15, 0.85), scene.horizon * rng.uniform(0.15, 0.75)]
+        )
         length = scene.unit * (0.34 if i == 0 else rng.uniform(0.08, 0.2))
         width = scene.unit * (0.0042 if i == 0 else 0.002)
         side = np.array([course[1], -course[0]]) * width
         for share, opacity in ((1.0, 0.35), (0.55, 0.5), (0.2, 1.2)):
             tail: Polygon = np.array([head - side, head - course * length * share, head + side])
             shapes(canvas, [tail], linear("#dfe8ff"), opacity=opacity, emits=True)
-        glow(canvas, *head, width * 2.2, linear("#cfe0ff"), 0.9)
+        glow(canvas, float(head[0]), float(head[1]), width * 2.2, linear("#cfe0ff"), 0.9)
 
 
 def paint_fireworks(scene: Scene, canvas: Field) -> None:
@@ -105,8 +116,14 @@ def paint_fireworks(scene: Scene, canvas: Field) -> None:
         power = (0.12 + 0.9 * t**3) * np.ones_like(angle)
         radius = np.full(px.size, max(scene.unit * 0.0009, 0.3), dtype=np.float32)
         tint = linear(codes[int(rng.integers(len(codes)))])
-        dots(layer, px.ravel().astype(np.float32), py.ravel().astype(np.float32), radius, tint,
-             opacity=power.ravel().astype(np.float32))
+        dots(
+            layer,
+            px.ravel().astype(np.float32),
+            py.ravel().astype(np.float32),
+            radius,
+            tint,
+            opacity=power.ravel().astype(np.float32),
+        )
         glow(layer, x, y, size * 0.7, tint, 0.13)
     bloom(layer, scene.unit * 0.012, above=0.15, strength=1.3)
     canvas += layer

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from ._canvas import Polygon, ellipse, glow, placed, shapes, stroke
+from ._land import meadow_color
 from ._noise import Field, profile
 from ._palette import linear, mixed
 from ._plants import fill_below
 from ._scene import WATER, Scene
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 
 def paint_motifs(scene: Scene, canvas: Field) -> None:
@@ -68,7 +71,9 @@ def _boat(scene: Scene, canvas: Field) -> None:
     for number in range(int(rng.integers(1, 4))):
         near = (0.5, 0.22, 0.12)[number]
         row = scene.horizon + (scene.height - scene.horizon) * near
-        x = scene.width * (0.5 + side * (0.14 + 0.12 * number * (-1) ** number) + rng.normal(0, 0.03))
+        x = scene.width * (
+            0.5 + side * (0.14 + 0.12 * number * (-1) ** number) + rng.normal(0, 0.03)
+        )
         color = silhouette(scene, 0.6 + 0.5 * near)
         _standing(scene, canvas, junk(x, row, scene.unit * 0.36 * near, side), color, row)
 
@@ -80,8 +85,9 @@ def junk(x: float, y: float, size: float, side: float) -> list[Polygon]:
     fore = [(-0.08, 0.22), (-0.06, 0.86), (-0.24, 0.6), (-0.34, 0.26)]
     mast = [(-0.03, 0.1), (-0.03, 1.06), (-0.01, 1.06), (-0.01, 0.1)]
     flip = (side, 1.0)
-    return [placed([(a * flip[0], b) for a, b in part], x, y, size)
-            for part in (hull, main, fore, mast)]
+    return [
+        placed([(a * flip[0], b) for a, b in part], x, y, size) for part in (hull, main, fore, mast)
+    ]
 
 
 def _lighthouse(scene: Scene, canvas: Field) -> None:
@@ -96,8 +102,11 @@ def _lighthouse(scene: Scene, canvas: Field) -> None:
     color = silhouette(scene, 1.0)
     base = float(line[int(x)]) + 0.02 * size
     _land_tongue(canvas, line, foot, color)
-    white = mixed(scene.light.shade, linear("#f4efe6"), 0.75 - 0.5 * scene.light.darkness)
-    shapes(canvas, [placed([(-0.10, 0), (-0.066, 0.8), (0.066, 0.8), (0.10, 0)], x, base, size)], white)
+    lamp = scene.light.sun * (0.85 - 0.5 * scene.light.darkness) + scene.light.shade * 0.35
+    white = linear("#f4efe6") * lamp
+    shapes(
+        canvas, [placed([(-0.10, 0), (-0.066, 0.8), (0.066, 0.8), (0.10, 0)], x, base, size)], white
+    )
     red = white * linear("#c8372f")
     for low in (0.12, 0.44):
         a, b = 0.10 - 0.0425 * low, 0.10 - 0.0425 * (low + 0.16)
@@ -106,8 +115,8 @@ def _lighthouse(scene: Scene, canvas: Field) -> None:
     top = [(-0.1, 0.8), (-0.1, 0.825), (0.1, 0.825), (0.1, 0.8)]
     roof = [(-0.075, 0.93), (0, 1.03), (0.075, 0.93)]
     shapes(canvas, [placed(top, x, base, size), placed(roof, x, base, size)], color)
-    lamp = [(-0.05, 0.825), (-0.05, 0.93), (0.05, 0.93), (0.05, 0.825)]
-    shapes(canvas, [placed(lamp, x, base, size)], linear("#ffe9a8") * 1.4)
+    pane = [(-0.05, 0.825), (-0.05, 0.93), (0.05, 0.93), (0.05, 0.825)]
+    shapes(canvas, [placed(pane, x, base, size)], linear("#ffe9a8") * 1.4)
     _beam(scene, canvas, x, base - 0.875 * size, -side)
 
 
@@ -126,9 +135,41 @@ def _beam(scene: Scene, canvas: Field, x: float, y: float, side: float) -> None:
     glow(canvas, x, y, scene.unit * 0.03, linear("#ffe3a0"), 1.6 * shine)
     far = scene.width * 1.2
     for width, share in ((0.10, 0.25), (0.06, 0.3), (0.03, 0.4)):
-        cone = [[x, y - 1], [x + side * far, y - far * width * 1.4],
-                [x + side * far, y + far * width * 0.5], [x, y + 1]]
+        cone = [
+            [x, y - 1],
+            [x + side * far, y - far * width * 1.4],
+            [x + side * far, y + far * width * 0.5],
+            [x, y + 1],
+        ]
         shapes(canvas, [np.array(cone)], linear("#ffedc0"), opacity=share * shine * 0.6, emits=True)
+
+
+def _fish(scene: Scene, canvas: Field) -> None:
+    """Two fish that leap from the water, and the rings they leave."""
+    if not scene.has(*WATER):
+        return
+    rng = scene.rng("leap")
+    row = scene.horizon + (scene.height - scene.horizon) * 0.55
+    middle = scene.width * rng.uniform(0.3, 0.7)
+    for side in (-1.0, 1.0):
+        x, size = middle + side * scene.unit * 0.07, scene.unit * rng.uniform(0.035, 0.05)
+        turn = side * rng.uniform(0.5, 0.9)
+        spin = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        body = [part @ spin + (x, row - size * 1.5) for part in fish(0.0, 0.0, size, side)]
+        ring = ellipse(x, row + size * 0.4, size * 1.2, size * 0.2, 40)
+        shapes(canvas, [stroke(ring, size * 0.05)], scene.light.sun, opacity=0.5)
+        _standing(scene, canvas, body, silhouette(scene, 0.8), row + size * 0.4)
+
+
+def fish(x: float, y: float, size: float, side: float) -> list[Polygon]:
+    """A fish by its middle; `size` is half its length in pixels, `side` where it looks."""
+    t = np.linspace(0, 1, 12)
+    half = 0.36 * np.sin(np.pi * t**0.8) + 0.02
+    back = np.stack([1 - 1.7 * t, half], axis=1)
+    body = np.concatenate([back, (back * (1.0, -1.0))[::-1]])
+    tail = np.array([[-0.6, 0.0], [-1.05, 0.36], [-0.92, 0.0], [-1.05, -0.36]])
+    fin = np.array([[0.3, 0.3], [-0.1, 0.58], [-0.3, 0.25]])
+    return [part * (side * size, -size) + (x, y) for part in (body, tail, fin)]
 
 
 def _pagoda(scene: Scene, canvas: Field) -> None:
@@ -145,8 +186,15 @@ def _pagoda(scene: Scene, canvas: Field) -> None:
     base = float(line[int(x)]) + scene.unit * 0.015
     shapes(canvas, tower(x, base, size), color)
     fill_below(canvas, line.astype(np.float32), color)
-    lamps = [placed([(-0.03, 0), (-0.03, 0.045), (0.03, 0.045), (0.03, 0)], x,
-                    base - size * (0.085 + 0.165 * i), size * (1 - 0.12 * i)) for i in range(5)]
+    lamps = [
+        placed(
+            [(-0.03, 0), (-0.03, 0.045), (0.03, 0.045), (0.03, 0)],
+            x,
+            base - size * (0.085 + 0.165 * i),
+            size * (1 - 0.12 * i),
+        )
+        for i in range(5)
+    ]
     shapes(canvas, lamps, _glowing(scene))
     if scene.light.darkness > 0.3:
         glow(canvas, x, base - size * 0.4, size * 0.16, linear("#ff9d4a"), 0.25)
@@ -159,9 +207,16 @@ def tower(x: float, y: float, size: float) -> list[Polygon]:
         half, low = 0.155 * (1.0 - 0.13 * i), 0.165 * i
         wall = [(-half, low), (-half, low + 0.17), (half, low + 0.17), (half, low)]
         eave = half * 1.75
-        roof = [(-eave * 1.06, low + 0.135), (-eave * 0.92, low + 0.118), (eave * 0.92, low + 0.118),
-                (eave * 1.06, low + 0.135), (eave * 0.6, low + 0.15), (half * 0.8, low + 0.19),
-                (-half * 0.8, low + 0.19), (-eave * 0.6, low + 0.15)]
+        roof = [
+            (-eave * 1.06, low + 0.135),
+            (-eave * 0.92, low + 0.118),
+            (eave * 0.92, low + 0.118),
+            (eave * 1.06, low + 0.135),
+            (eave * 0.6, low + 0.15),
+            (half * 0.8, low + 0.19),
+            (-half * 0.8, low + 0.19),
+            (-eave * 0.6, low + 0.15),
+        ]
         parts += [placed(wall, x, y, size), placed(roof, x, y, size)]
     spire = [(-0.02, 0.83), (-0.006, 1.05), (0.006, 1.05), (0.02, 0.83)]
     return [*parts, placed(spire, x, y, size)]
@@ -171,6 +226,8 @@ def _village(scene: Scene, canvas: Field) -> None:
     rng = scene.rng("village")
     row = scene.horizon + (scene.height - scene.horizon) * 0.16
     middle = scene.width * rng.uniform(0.3, 0.7)
+    if scene.has(*WATER):
+        _spit(scene, canvas, rng, middle, row)
     wall = mixed(scene.light.haze, scene.light.shade * 0.5, 0.7)
     roof = mixed(scene.light.haze, linear("#8d4a38") * scene.light.sun, 0.6) * 0.6
     if scene.has("snow", "winter"):
@@ -182,6 +239,17 @@ def _village(scene: Scene, canvas: Field) -> None:
         _house(scene, canvas, x, y, size, wall * rng.uniform(0.8, 1.15), roof)
 
 
+def _spit(scene: Scene, canvas: Field, rng: np.random.Generator, middle: float, row: float) -> None:
+    """A low tongue of land on the water for houses to stand on."""
+    t = (np.arange(scene.width, dtype=np.float32) - middle) / scene.unit
+    rough = profile(rng, scene.width, cell=scene.unit * 0.2, octaves=5) - 0.5
+    rise = 0.075 - 0.28 * t**2 + 0.02 * rough
+    foot = row + scene.unit * 0.03
+    line = np.where(rise > 0, foot - rise * scene.unit, scene.height + 2.0)
+    color = mixed(scene.light.haze, meadow_color(scene) * scene.light.shade * 0.55, 0.75)
+    _land_tongue(canvas, line.astype(np.float32), foot, color)
+
+
 def _house(
     scene: Scene, canvas: Field, x: float, y: float, size: float, wall: Field, roof: Field
 ) -> None:
@@ -189,12 +257,13 @@ def _house(
     top = [(-0.75, 0.55), (-0.45, 1.15), (0.45, 1.15), (0.75, 0.55)]
     chimney = [(0.22, 1.0), (0.22, 1.4), (0.36, 1.4), (0.36, 1.0)]
     shapes(canvas, [placed(top, x, y, size), placed(chimney, x, y, size)], roof)
-    windows = [placed([(c, 0.18), (c, 0.42), (c + 0.2, 0.42), (c + 0.2, 0.18)], x, y, size)
-               for c in (-0.42, -0.1, 0.22)]
+    windows = [
+        placed([(c, 0.18), (c, 0.42), (c + 0.2, 0.42), (c + 0.2, 0.18)], x, y, size)
+        for c in (-0.42, -0.1, 0.22)
+    ]
     shapes(canvas, windows, _glowing(scene))
     if scene.light.darkness > 0.3:
-        near = canvas[:, max(int(y - 3 * size), 0) : int(y + 3 * size)]
-        glow(near, x, y - max(int(y - 3 * size), 0), size * 0.7, linear("#ffb35c"), 0.3)
+        glow(canvas, x, y, size * 0.7, linear("#ffb35c"), 0.3)
 
 
 def _bridge(scene: Scene, canvas: Field) -> None:
@@ -211,11 +280,21 @@ def _bridge(scene: Scene, canvas: Field) -> None:
         foot = scene.width * 0.5 + arch * span
         tall = size * (0.1 + 0.8 * np.cos(arch * np.pi / 2) ** 1.2)
         wide = size * 0.09
-        parts.append(np.array([[foot - wide, row], [foot - wide * 0.6, row - tall],
-                               [foot + wide * 0.6, row - tall], [foot + wide, row]]))
+        parts.append(
+            np.array(
+                [
+                    [foot - wide, row],
+                    [foot - wide * 0.6, row - tall],
+                    [foot + wide * 0.6, row - tall],
+                    [foot + wide, row],
+                ]
+            )
+        )
     rail = np.stack([x, row - size * (0.24 + 0.85 * rise)], axis=1)
     parts.append(stroke(rail, size * 0.022))
-    parts += [stroke(np.array([a, b]), size * 0.02) for a, b in zip(rail[::2], deck[::2], strict=True)]
+    parts += [
+        stroke(np.array([a, b]), size * 0.02) for a, b in zip(rail[::2], deck[::2], strict=True)
+    ]
     _standing(scene, canvas, parts, silhouette(scene, 0.75), row)
 
 
@@ -225,13 +304,12 @@ def _lanterns(scene: Scene, canvas: Field) -> None:
         near = (i / 25) ** 2.2
         x, y = scene.width * rng.uniform(0.03, 0.97), scene.height * rng.uniform(0.06, 0.8)
         size = scene.unit * (0.010 + 0.034 * near)
-        reach = int(size * 5)
-        left, top = max(int(x) - reach, 0), max(int(y) - reach, 0)
-        part = canvas[:, top : int(y) + reach, left : int(x) + reach]
-        glow(part, x - left, y - top, size * 0.9, linear("#ff8a35"), 0.45)
+        glow(canvas, x, y, size * 0.9, linear("#ff8a35"), 0.45)
         body = [(-0.55, -0.75), (-0.8, 0.45), (-0.4, 0.85), (0.4, 0.85), (0.8, 0.45), (0.55, -0.75)]
         shapes(canvas, [placed(body, x, y, size)], linear("#ff9a3d") * 1.1)
-        shapes(canvas, [ellipse(x, y + size * 0.35, size * 0.42, size * 0.4)], linear("#ffe09a") * 1.3)
+        shapes(
+            canvas, [ellipse(x, y + size * 0.35, size * 0.42, size * 0.4)], linear("#ffe09a") * 1.3
+        )
 
 
 def _balloons(scene: Scene, canvas: Field) -> None:
@@ -241,24 +319,33 @@ def _balloons(scene: Scene, canvas: Field) -> None:
     for i, size in enumerate((0.035, 0.055, 0.12)):
         x = scene.width * (0.18 + 0.3 * i + rng.uniform(-0.08, 0.08))
         y = scene.horizon * rng.uniform(0.25, 0.65)
-        first, second = (mixed(scene.light.haze, linear(c) * lamp, 0.55 + 0.2 * i)
-                         for c in schemes[(i + int(rng.integers(3))) % 3])
+        first, second = (
+            mixed(scene.light.haze, linear(c) * lamp, 0.55 + 0.2 * i)
+            for c in schemes[(i + int(rng.integers(3))) % 3]
+        )
         _balloon(canvas, x, y, scene.unit * size, first, second)
 
 
-def _balloon(
-    canvas: Field, x: float, y: float, size: float, first: Field, second: Field
-) -> None:
+def _balloon(canvas: Field, x: float, y: float, size: float, first: Field, second: Field) -> None:
     t = np.linspace(0, 1, 24)
     half = np.sin(np.pi * t**0.62) ** 0.8 * 0.98 * (1 - 0.25 * t) + 0.10 * t
     rows = y - size + t * size * 2.3
     for stripe, share in enumerate((1.0, 0.72, 0.40, 0.14)):
-        edge = np.concatenate([np.stack([x + half * share * size, rows], axis=1),
-                               np.stack([x - half * share * size, rows], axis=1)[::-1]])
+        edge = np.concatenate(
+            [
+                np.stack([x + half * share * size, rows], axis=1),
+                np.stack([x - half * share * size, rows], axis=1)[::-1],
+            ]
+        )
         shapes(canvas, [edge], (first if stripe % 2 == 0 else second) * (0.72 + 0.1 * stripe))
     basket = [(-0.11, -1.62), (-0.11, -1.82), (0.11, -1.82), (0.11, -1.62)]
-    ropes = [stroke(np.array([[x + s * 0.1 * size, rows[-1]], [x + s * 0.1 * size, y + 1.65 * size]]),
-                    size * 0.02) for s in (-1, 1)]
+    ropes = [
+        stroke(
+            np.array([[x + s * 0.1 * size, rows[-1]], [x + s * 0.1 * size, y + 1.65 * size]]),
+            size * 0.02,
+        )
+        for s in (-1, 1)
+    ]
     shapes(canvas, [placed(basket, x, y, size), *ropes], first * 0.25)
 
 
@@ -267,6 +354,7 @@ _MOTIFS: Final[dict[str, Callable[[Scene, Field], None]]] = {
     "village": _village,
     "bridge": _bridge,
     "boat": _boat,
+    "fish": _fish,
     "pagoda": _pagoda,
     "lighthouse": _lighthouse,
     "balloon": _balloons,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Field: TypeAlias = NDArray[np.float32]
-"""A plane H×W or a stack of planes C×H×W, float32."""
+Field: TypeAlias = NDArray[np.floating[Any]]
+"""A plane H×W or a stack of planes C×H×W.
+
+Always float32 at run time; the stubs of numpy lose that in `float32 array * float`.
+"""
 
 
 def resized(field: Field, width: int, height: int) -> Field:
@@ -29,8 +32,13 @@ def blurred(field: Field, radius: float) -> Field:
 
 def smoothstep(low: float | Field, high: float | Field, field: Field) -> Field:
     """0 below `low`, 1 above `high`, a smooth cubic between; same shape as `field`."""
-    unit = np.clip((field - low) / (high - low), 0.0, 1.0)
+    unit = clamped((field - low) / (high - low))
     return np.asarray(unit * unit * (3.0 - 2.0 * unit), dtype=np.float32)
+
+
+def clamped(field: Field, low: float = 0.0, high: float = 1.0) -> Field:
+    """The field with its values kept between two bounds."""
+    return np.asarray(np.clip(field, low, high), dtype=np.float32)
 
 
 def fractal(
@@ -111,9 +119,9 @@ def profile(
 ) -> Field:
     """A ridge line: W values, about 0-1; `sharp` gives peaks instead of hills."""
     if sharp:
-        return ridged(rng, width, 1, cell=cell, octaves=octaves, gain=gain)[0]
-    line = fractal(rng, width, 1, cell=cell, octaves=octaves, gain=gain)[0]
-    return np.clip(0.5 + 0.25 * line, 0.0, 1.2)
+        return ridged(rng, width, 1, cell=cell, octaves=octaves, gain=gain).ravel()
+    line = fractal(rng, width, 1, cell=cell, octaves=octaves, gain=gain).ravel()
+    return clamped(0.5 + 0.25 * line, 0.0, 1.2)
 
 
 def sample(plane: Field, x: Field, y: Field) -> Field:

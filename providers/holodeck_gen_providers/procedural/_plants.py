@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Final
 
@@ -11,7 +12,7 @@ from ._canvas import Polygon, cover, ellipse, shapes, stroke
 from ._land import meadow_color
 from ._noise import Field, profile
 from ._palette import linear, mixed
-from ._scene import Scene
+from ._scene import WATER, Scene
 
 Tree = Callable[[np.random.Generator, float, float, float], list[Polygon]]
 """Outlines of a tree: generator, column and row of its foot, height in pixels."""
@@ -25,10 +26,20 @@ def pine(rng: np.random.Generator, x: float, y: float, tall: float) -> list[Poly
     right, left = (reach * rng.uniform(0.75, 1.15, tiers) for _ in range(2))
     points = [(x, y - tall)]
     for i in reversed(range(tiers)):
-        points += [(x + right[i], y - tall * (up[i] - 0.035)), (x + right[i] * 0.45, y - tall * up[i] * 0.97)]
-    points += [(x + tall * 0.012, y - tall * 0.08), (x + tall * 0.012, y + 1), (x - tall * 0.012, y + 1)]
+        points += [
+            (x + right[i], y - tall * (up[i] - 0.035)),
+            (x + right[i] * 0.45, y - tall * up[i] * 0.97),
+        ]
+    points += [
+        (x + tall * 0.012, y - tall * 0.08),
+        (x + tall * 0.012, y + 1),
+        (x - tall * 0.012, y + 1),
+    ]
     for i in range(tiers):
-        points += [(x - left[i] * 0.45, y - tall * up[i] * 0.97), (x - left[i], y - tall * (up[i] - 0.035))]
+        points += [
+            (x - left[i] * 0.45, y - tall * up[i] * 0.97),
+            (x - left[i], y - tall * (up[i] - 0.035)),
+        ]
     return [np.array(points)]
 
 
@@ -70,16 +81,22 @@ def bamboo(rng: np.random.Generator, x: float, y: float, tall: float) -> list[Po
     bend = rng.normal(0, 0.1) * tall
     stalk = np.stack([x + bend * t**2, y + 2 - tall * t], axis=1)
     parts = []
-    for lower, upper in zip(stalk[:-1], stalk[1:], strict=True):
+    for lower, upper in itertools.pairwise(stalk):
         gap = (upper - lower) * 0.04
-        parts.append(stroke(np.array([lower + gap, (lower + upper) / 2, upper - gap]),
-                            tall * 0.016 * np.array([1.12, 0.92, 1.12])))
-    for _ in range(22):
+        parts.append(
+            stroke(
+                np.array([lower + gap, (lower + upper) / 2, upper - gap]),
+                tall * 0.016 * np.array([1.12, 0.92, 1.12]),
+            )
+        )
+    for _ in range(18):
         joint = stalk[int(rng.integers(4, 14))]
         side = rng.choice([-1.0, 1.0])
-        start = joint + (side * rng.uniform(0.0, 0.10) * tall, rng.normal(0, 0.015) * tall)
+        start = joint + np.array([side * rng.uniform(0.0, 0.1), rng.normal(0, 0.015)]) * tall
         angle = rng.uniform(0.15, 1.15)
-        parts.append(_leaf(start, side * np.cos(angle), np.sin(angle), tall * rng.uniform(0.07, 0.13)))
+        parts.append(
+            _leaf(start, side * np.cos(angle), np.sin(angle), tall * rng.uniform(0.07, 0.13))
+        )
     return parts
 
 
@@ -105,6 +122,8 @@ def paint_plants(scene: Scene, canvas: Field) -> None:
         _wood(scene, canvas, kind or pine)
     elif kind is not None:
         _frame(scene, canvas, kind)
+    elif scene.has("mountains", "lake") and not scene.has("meadow", "flowers", "sea", "minimal"):
+        _near_bank(scene, canvas)
     if scene.has("meadow", "flowers"):
         paint_flowers(scene, canvas)
 
@@ -114,13 +133,15 @@ def _wood(scene: Scene, canvas: Field, kind: Tree) -> None:
     rng = scene.rng("wood")
     autumn = scene.has("autumn", "spring", "summer")
     tree = broadleaf if kind is pine and autumn and not scene.has("pine") else kind
-    ranks = 5
-    for rank in range(ranks):
-        near = rank / (ranks - 1)
+    # Trees stand back from water, so that it can be seen.
+    wet = scene.has(*WATER)
+    for near in (0.0, 0.08) if wet else (0.0, 0.25, 0.5, 0.75, 1.0):
         base = scene.horizon + (scene.height - scene.horizon) * (0.10 + 0.92 * near**1.4)
-        tall = scene.unit * (0.10 + 0.42 * near**1.5) * (1.5 if tree is bamboo else 1.0)
+        tall = scene.unit * (0.13 + 0.52 * near**1.5) * (1.5 if tree is bamboo else 1.0)
         color = _rank_color(scene, near)
         _row(scene, canvas, rng, tree, base=base, tall=tall, color=color, gap=0.25 * near)
+    if wet:
+        _frame(scene, canvas, tree)
 
 
 def _rank_color(scene: Scene, near: float) -> Field:
@@ -129,6 +150,9 @@ def _rank_color(scene: Scene, near: float) -> Field:
         leaf = linear("#53687a")
     lamp = scene.light.shade * 0.9 + scene.light.sun * (0.35 * (1.0 - scene.light.darkness))
     dark = leaf * lamp * (0.9 - 0.55 * near)
+    if scene.has("autumn") and not scene.has("pine"):
+        fire = (linear("#d9952b"), linear("#c65a22"), linear("#a83a24"))
+        dark = fire[round(near * 8) % 3] * lamp * (1.0 - 0.35 * near)
     if scene.has("blossom"):
         dark = mixed(dark, linear("#f2a9bd") * lamp, 0.7)
     return mixed(scene.light.haze, dark, 0.30 + 0.68 * near**0.8)
@@ -156,8 +180,21 @@ def _row(
         # A clearing around the sun keeps the depth of the wood open.
         clear = abs(x - middle) < scene.unit * gap
         parts += tree(rng, x, float(line[column]), size * (0.35 if clear else 1.0))
-        x += tall * rng.uniform(0.10, 0.30)
+        x += tall * rng.uniform(0.10, 0.30) * (1.4 if tree is bamboo else 1.0)
     shapes(canvas, parts, color)
+    if tree is broadleaf:
+        _sunlit(scene, canvas, parts, color)
+
+
+def _sunlit(scene: Scene, canvas: Field, parts: list[Polygon], color: Field) -> None:
+    """Lighter leaf clusters on the side of the sun."""
+    lights = []
+    for part in parts:
+        middle, size = part.mean(axis=0), np.ptp(part[:, 0])
+        if len(part) > 4 and size > 3.0:
+            toward = np.sign(scene.sun[0] - middle[0]) * size * 0.14
+            lights.append((part - middle) * 0.62 + middle + (toward, -size * 0.16))
+    shapes(canvas, lights, color * 1.35 + scene.light.sun * 0.03, opacity=0.75)
 
 
 def fill_below(canvas: Field, line: Field, color: Field) -> None:
@@ -168,6 +205,25 @@ def fill_below(canvas: Field, line: Field, color: Field) -> None:
         cover(canvas, np.clip(rows - line[None, :], 0.0, 1.0), color, top=top)
 
 
+def _near_bank(scene: Scene, canvas: Field) -> None:
+    """A dark wooded bank across the foot of the picture, lowest below the sun."""
+    rng = scene.rng("bank")
+    color = _rank_color(scene, 1.0) * 0.75
+    x = np.linspace(0.0, 1.0, scene.width, dtype=np.float32)
+    away = np.abs(x - np.float32(scene.sun[0] / scene.width))
+    rough = profile(rng, scene.width, cell=scene.unit * 0.3, octaves=6) - 0.5
+    line = scene.height - scene.unit * (0.015 + 0.20 * away**1.3 + 0.05 * rough)
+    parts: list[Polygon] = []
+    place = 0.0
+    while place < scene.width:
+        column = int(place)
+        size = scene.unit * rng.uniform(0.025, 0.10) * (0.45 + 1.1 * float(away[column]))
+        parts += pine(rng, place, float(line[column]) + 2.0, size)
+        place += size * rng.uniform(0.12, 0.5) + 1.0
+    shapes(canvas, parts, color)
+    fill_below(canvas, line.astype(np.float32), color)
+
+
 def _frame(scene: Scene, canvas: Field, kind: Tree) -> None:
     """A few near trees at the sides, which lead the eye between them."""
     rng = scene.rng("frame")
@@ -175,46 +231,79 @@ def _frame(scene: Scene, canvas: Field, kind: Tree) -> None:
     if kind is not broadleaf:
         color = color * 0.7
     bank = profile(rng, scene.width, cell=scene.unit * 0.6, octaves=5)
-    edge = np.abs(np.linspace(-1.0, 1.0, scene.width, dtype=np.float32)) ** 2.5
-    line = scene.height * (0.985 - 0.085 * edge) - scene.unit * 0.04 * (bank - 0.5)
+    side = -1.0 if scene.sun[0] > scene.width / 2 else 1.0
+    toward = np.linspace(-1.0, 1.0, scene.width, dtype=np.float32) * np.float32(side)
+    edge = np.where(toward > 0, np.abs(toward) ** 2.2, 0.45 * np.abs(toward) ** 4)
+    line = scene.height - scene.unit * (0.012 + 0.115 * edge + 0.05 * (bank - 0.5))
     ground = mixed(color, scene.light.shade * 0.15, 0.6)
     parts: list[Polygon] = []
-    side = -1.0 if scene.sun[0] > scene.width / 2 else 1.0
     for place, size in ((0.86, 0.74), (0.68, 0.5), (0.97, 0.56), (-0.92, 0.42), (-0.8, 0.28)):
         x = scene.width * (0.5 + side * 0.5 * (place + rng.normal(0, 0.03)))
         foot = float(line[int(np.clip(x, 0, scene.width - 1))])
         parts += kind(rng, x, foot, scene.unit * size * rng.uniform(0.85, 1.15))
     shapes(canvas, parts, color)
-    fill_below(canvas, line, ground)
+    if kind is broadleaf:
+        _sunlit(scene, canvas, parts, color)
+    fill_below(canvas, line.astype(np.float32), ground)
 
 
 def paint_flowers(scene: Scene, canvas: Field) -> None:
     """Grass and flowers that grow from specks at the horizon to blooms at the feet."""
     rng = scene.rng("flowers")
-    palettes = (("#e8483f", "#f7d560", "#f6efe0"), ("#9a6fd0", "#c9a6ec", "#f3e3a0"),
-                ("#f08fb0", "#fbe6ee", "#ffd27a"))
+    palettes = (
+        ("#e8483f", "#f7d560", "#f6efe0"),
+        ("#9a6fd0", "#c9a6ec", "#f3e3a0"),
+        ("#f08fb0", "#fbe6ee", "#ffd27a"),
+    )
     tints = [linear(code) for code in palettes[int(rng.integers(3))]]
     lamp = scene.light.shade * 0.6 + scene.light.sun * (1.05 - 0.8 * scene.light.darkness)
-    grass = meadow_color(scene) * lamp
-    many = 1.0 if scene.has("flowers", "spring", "summer") else 0.35
-    for near in np.linspace(0.12, 1.0, 9):
-        base = scene.horizon + (scene.height * 1.03 - scene.horizon) * near
-        blade = scene.unit * 0.085 * near
-        count = int(2.2 * scene.width / (blade + 1.0))
-        feet = np.stack([rng.uniform(0, scene.width, count),
-                         base + rng.normal(0, 0.35, count) * blade], axis=1)
-        lean = rng.normal(0.1, 0.3, count) * blade
-        tip = feet + np.stack([lean, -blade * rng.uniform(0.5, 1.2, count)], axis=1)
-        half = np.array([blade * 0.035 + 0.2, 0.0])
-        tone = mixed(scene.light.haze, grass * (1.05 - 0.6 * near), 0.55 + 0.45 * near)
-        shapes(canvas, [np.array([f - half, t, f + half]) for f, t in zip(feet, tip, strict=True)],
-               tone)
-        heads = rng.permutation(count)[: int(count * 0.3 * many)]
+    many = 1.0 if scene.has("flowers", "spring", "summer") else 0.3
+    patches = profile(rng, scene.width, cell=scene.unit * 0.3, octaves=3)
+    for near in np.linspace(0.05, 1.0, 14) ** 1.3:
+        base = scene.horizon + (scene.height * 1.06 - scene.horizon) * near
+        blade = scene.unit * (0.006 + 0.085 * near)
+        feet, tips = _blades(scene, rng, base, blade)
+        _grass(scene, canvas, feet, tips, near=near, lamp=lamp)
+        thick = patches[np.clip(tips[:, 0], 0, scene.width - 1).astype(int)]
+        heads = np.flatnonzero(rng.random(len(tips)) < 0.55 * many * thick**2)
+        size = np.maximum(blade * 0.13 * rng.uniform(0.6, 1.25, len(tips)), 0.4)
         for number, tint in enumerate(tints):
+            bloom = mixed(scene.light.haze, tint * lamp, 0.55 + 0.45 * near)
             mine = heads[number::3]
-            size = np.maximum(blade * 0.10 * rng.uniform(0.7, 1.3, len(mine)), 0.4)
-            shapes(canvas, [ellipse(*tip[i], s, s * 0.72, 9) for i, s in zip(mine, size, strict=True)],
-                   mixed(scene.light.haze, tint * lamp, 0.5 + 0.5 * near))
+            shapes(
+                canvas,
+                [ellipse(tips[i][0], tips[i][1], size[i], size[i] * 0.7, 10) for i in mine],
+                bloom,
+            )
+            hearts = [
+                ellipse(tips[i][0], tips[i][1] - size[i] * 0.12, size[i] * 0.4, size[i] * 0.26, 7)
+                for i in mine
+                if size[i] > 2.0
+            ]
+            shapes(canvas, hearts, bloom * linear("#b98a4a"))
+
+
+def _blades(
+    scene: Scene, rng: np.random.Generator, base: float, tall: float
+) -> tuple[Polygon, Polygon]:
+    """Feet and tips, N×2 each, of a row of grass."""
+    count = int(min(5.0 * scene.width / (tall + 1.0), 900))
+    feet = np.stack(
+        [rng.uniform(0, scene.width, count), base + rng.normal(0, 0.35, count) * tall], axis=1
+    )
+    lean = rng.normal(0.12, 0.25, count) * tall
+    return feet, feet + np.stack([lean, -tall * rng.uniform(0.4, 1.15, count)], axis=1)
+
+
+def _grass(
+    scene: Scene, canvas: Field, feet: Polygon, tips: Polygon, *, near: float, lamp: Field
+) -> None:
+    half = np.array([scene.unit * 0.0028 * near + 0.2, 0.0])
+    blades = [np.array([f - half, t, f + half]) for f, t in zip(feet, tips, strict=True)]
+    green = meadow_color(scene) * lamp
+    for share, tone in enumerate((0.50, 0.72, 0.98)):
+        color = mixed(scene.light.haze, green * tone * (1.05 - 0.3 * near), 0.6 + 0.4 * near)
+        shapes(canvas, blades[share::3], color, opacity=0.85)
 
 
 def paint_fallen(scene: Scene, canvas: Field) -> None:
@@ -231,4 +320,3 @@ def paint_fallen(scene: Scene, canvas: Field) -> None:
         cos, sin = np.cos(turn), np.sin(turn)
         parts.append(petal @ np.array([[cos, sin], [-sin, cos]]) + (x, y))
     shapes(canvas, parts, tint * lamp, opacity=0.9)
-

@@ -11,14 +11,14 @@ import numpy as np
 from ._palette import Light, light
 
 WATER: Final = frozenset({"sea", "lake", "river", "beach", "island", "waterfall", "lighthouse"})
-GROUND: Final = frozenset(
-    "mountains volcano canyon desert meadow forest island beach waterfall river lake sea village"
-    " flowers pine palm bamboo blossom pagoda bridge lighthouse boat balloon lantern".split()
-)
+# fmt: off
+GROUND: Final = frozenset({
+    "mountains", "volcano", "canyon", "desert", "meadow", "forest", "island", "beach", "waterfall",
+    "river", "lake", "sea", "village", "flowers", "pine", "palm", "bamboo", "blossom", "pagoda",
+    "bridge", "lighthouse", "boat", "balloon", "lantern",
+})
+# fmt: on
 COSMOS: Final = frozenset({"space", "galaxy", "nebula", "planet"})
-STYLES: Final = frozenset(
-    "neon cyberpunk watercolor minimal pastel golden monochrome vintage abstract ink".split()
-)
 _HOURS: Final = ("night", "dawn", "sunset", "dusk", "noon", "storm")
 _NIGHT_SIGNS: Final = ("aurora", "stars", "moon", "fireworks", "lantern", "meteor", "galaxy")
 

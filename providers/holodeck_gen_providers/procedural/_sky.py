@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._canvas import cover, disc, dots, glow, spread
 from ._noise import Field, fractal, smoothstep
 from ._palette import from_oklab, linear, mixed, ramp, to_oklab
-from ._scene import Scene
+
+if TYPE_CHECKING:
+    from ._scene import Scene
 
 
 def paint_sky(scene: Scene) -> Field:
@@ -30,9 +34,11 @@ def _warm_side(scene: Scene, canvas: Field) -> None:
 
 def paint_sun(scene: Scene, canvas: Field) -> None:
     """The sun with its glare, larger when it is asked for by name."""
-    named = scene.has("sun")
-    radius = scene.unit * (0.062 if named else 0.034)
+    radius = scene.unit * (0.062 if scene.has("sun") else 0.034)
     core = mixed(scene.light.sun, linear("#fffbe8"), 0.75)
+    if scene.has("minimal"):
+        disc(canvas, *scene.sun, scene.unit * 0.13, mixed(core, scene.light.sun, 0.5))
+        return
     glow(canvas, *scene.sun, radius * 3.2, scene.light.sun, 0.55)
     glow(canvas, *scene.sun, radius * 1.1, core, 0.7)
     disc(canvas, *scene.sun, radius, core * 1.5)
@@ -94,18 +100,14 @@ def paint_stars(scene: Scene, canvas: Field, *, density: float = 1.0, bottom: fl
         chosen = kind == number
         dots(canvas, x[chosen], y[chosen], radius[chosen], tint * 1.2, opacity=opacity[chosen])
     for i in np.argsort(-magnitude)[: 4 + count // 200]:
-        glow_radius = scene.unit * 0.004
-        _spark(canvas, float(x[i]), float(y[i]), glow_radius, tints[kind[i]], float(fade[i]))
-
-
-def _spark(
-    canvas: Field, x: float, y: float, radius: float, color: Field, strength: float
-) -> None:
-    reach = int(radius * 5) + 1
-    left, top = max(int(x) - reach, 0), max(int(y) - reach, 0)
-    part = canvas[:, top : int(y) + reach, left : int(x) + reach]
-    if part.size:
-        glow(part, x - left, y - top, radius, color, 0.5 * strength)
+        glow(
+            canvas,
+            float(x[i]),
+            float(y[i]),
+            scene.unit * 0.004,
+            tints[kind[i]],
+            0.5 * float(fade[i]),
+        )
 
 
 def paint_milky_way(scene: Scene, canvas: Field) -> None:
@@ -143,4 +145,3 @@ def sky_color(scene: Scene, share: float) -> Field:
     place = share * (len(scene.light.sky) - 1)
     found = np.array([[np.interp(place, np.arange(lab.shape[1]), row)] for row in lab])
     return from_oklab(found.astype(np.float32))[:, 0]
-

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._canvas import glow, spread
-from ._noise import Field, fractal, resized, sample, smoothstep
+from ._noise import Field, fractal, profile, resized, sample, smoothstep
 from ._palette import linear, mixed, ramp
-from ._scene import Scene
 from ._sky import paint_stars
+
+if TYPE_CHECKING:
+    from ._scene import Scene
 
 _NEBULAE = (
     ("#0b1030", "#3a1f7a", "#c23f8f", "#ffb27a"),
@@ -38,8 +42,14 @@ def paint_space(scene: Scene) -> Field:
         radius = scene.unit * float(rng.uniform(0.17, 0.26))
         y = scene.height * float(rng.uniform(0.42, 0.62))
         paint_planet(scene, canvas, scene.width * side, y, radius, part="planet")
-        paint_planet(scene, canvas, scene.width * (0.92 - side), y - scene.unit * 0.24,
-                     radius * 0.2, part="moonlet")
+        paint_planet(
+            scene,
+            canvas,
+            scene.width * (0.92 - side),
+            y - scene.unit * 0.24,
+            radius * 0.2,
+            part="moonlet",
+        )
     return canvas
 
 
@@ -50,24 +60,23 @@ def paint_nebula(scene: Scene, canvas: Field, *, strength: float) -> None:
     width, height = -(-scene.width // step), -(-scene.height // step)
     unit = scene.unit / step
     base = fractal(rng, width, height, cell=unit * 0.42, octaves=8, gain=0.55)
-    push = fractal(rng, width, height, cell=unit * 0.30, octaves=5)
+    push, pull = (fractal(rng, width, height, cell=unit * 0.30, octaves=5) for _ in range(2))
     x = np.arange(width, dtype=np.float32)[None, :] + push * np.float32(unit * 0.07)
-    y = np.arange(height, dtype=np.float32)[:, None] + np.roll(push, width // 3, 1) * np.float32(
-        unit * 0.07
-    )
+    y = np.arange(height, dtype=np.float32)[:, None] + pull * np.float32(unit * 0.07)
     gas = sample(base, x, y)
     tilt = float(rng.uniform(-0.9, 0.9))
     u = (np.arange(width, dtype=np.float32)[None, :] - width * float(rng.uniform(0.4, 0.6))) / unit
     v = (np.arange(height, dtype=np.float32)[:, None] - height * 0.5) / unit
     band = np.exp(-(((v - u * tilt) / (0.34 + 0.10 * push)) ** 2))
     glowing = smoothstep(-1.1, 2.3, gas + 1.1 * band - 0.5) * (0.25 + 0.75 * band)
-    dust = smoothstep(0.1, 1.5, np.abs(sample(push, y * 0.8, x * 0.8)) + 0.4 * gas)
-    filament = np.exp(-np.abs(sample(base, y, x)) * 5.0) * band * glowing
-    place = np.clip(glowing * 1.25 + 0.22 * filament, 0.0, 1.0)
+    lanes = fractal(rng, width, height, cell=unit * 0.22, octaves=7, gain=0.55)
+    dust = smoothstep(0.0, 1.6, sample(lanes, x, y) - 0.3 * gas)
+    filament = np.exp(-np.abs(sample(lanes, x + pull * unit * 0.05, y)) * 4.0) * band * glowing
+    place = np.clip(glowing * 0.92 + 0.16 * filament, 0.0, 1.0)
     codes = _NEBULAE[int(rng.integers(len(_NEBULAE)))]
     colors = ramp((linear("#03040c"), *(linear(code) for code in codes)), 256)
     index = (place * 255).astype(np.int32)
-    power = (0.35 + 1.25 * place**2 + 0.5 * filament) * (1.0 - 0.72 * dust * band) * strength
+    power = (0.30 + 0.95 * place**2 + 0.5 * filament) * (1.0 - 0.8 * dust * band) * strength
     for plane, tone in zip(canvas, colors, strict=True):
         plane += np.maximum(resized(tone[index] * power, scene.width, scene.height), 0.0)
 
@@ -176,7 +185,7 @@ def _surface(
 
 def _bands(rng: np.random.Generator) -> Field:
     """256 values 0-1: the tone of each latitude of a banded planet."""
-    return np.clip(0.5 + 0.27 * fractal(rng, 256, 1, cell=26, octaves=4, gain=0.6)[0], 0.0, 1.0)
+    return profile(rng, 256, cell=26, octaves=4, gain=0.6)
 
 
 _RING_SQUASH = 0.24

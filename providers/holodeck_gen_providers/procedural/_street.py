@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 import numpy as np
 
@@ -9,8 +11,10 @@ from ._canvas import Polygon, bloom, cover, glow, shapes, spread
 from ._landscape import paint_heavens
 from ._noise import Field, blurred, fractal, smoothstep
 from ._palette import linear, mixed
-from ._scene import Scene
 from ._sky import paint_sky
+
+if TYPE_CHECKING:
+    from ._scene import Scene
 
 _EYE = 0.28  # height of the eye above the street; half the street is 1 wide
 _TABLE = 8191
@@ -37,7 +41,7 @@ def paint_street(scene: Scene) -> Field:
         focal=scene.unit * 0.62,
     )
     glow(canvas, street.x, street.y, scene.unit * 0.16, scene.light.sky[-1], 0.9)
-    for away in (2.6, 1.7, 1.0):
+    for away in (2.0, 1.0):
         _walls(scene, canvas, rng, street, away)
     _signs(scene, canvas, rng, street)
     _cables(scene, canvas, rng, street)
@@ -60,8 +64,9 @@ def _walls(
     tall[rng.random(200) < 0.12] *= 1.8
     scale = z / np.float32(street.focal)
     top = street.y - (tall[house] - _EYE) / scale
-    rows = np.arange(scene.height, dtype=np.float32)[:, None]
     foot = np.float32(street.y) + np.float32(_EYE) / scale
+    first, last = max(int(top.min()), 0), min(int(foot.max()) + 1, scene.height)
+    rows = np.arange(first, last, dtype=np.float32)[:, None]
     mask = np.clip(rows + 1.0 - top[None, :], 0.0, 1.0) * np.clip(foot[None, :] - rows, 0.0, 1.0)
     up = (street.y - rows) * scale[None, :] + np.float32(_EYE)
     veil = 1.0 - np.exp(-z / 9.0)
@@ -72,7 +77,7 @@ def _walls(
     color = color + _windows(scene, rng, house, z, up)
     haze = mixed(scene.light.haze, scene.light.sky[2], 0.5)
     color = color + (spread(haze) - color) * veil[None, None, :]
-    cover(canvas, mask.astype(np.float32), np.asarray(color, dtype=np.float32))
+    cover(canvas, mask.astype(np.float32), np.asarray(color, dtype=np.float32), top=first)
 
 
 def _windows(
@@ -144,7 +149,9 @@ def _sign_face(
             y = bottom + step * 0.26 * j
             start, end = sorted(rng.uniform(0.0, 1.0, 2))
             if end - start > 0.25:
-                bars.append(_board(street, z, a + (b - a) * start, a + (b - a) * end, y, y + step * 0.12))
+                bars.append(
+                    _board(street, z, a + (b - a) * start, a + (b - a) * end, y, y + step * 0.12)
+                )
         post = a + (b - a) * float(rng.uniform(0.2, 0.8))
         bars.append(_board(street, z, post, post + 0.1 * span, bottom, bottom + step * 0.7))
     if rng.random() < 0.35:
@@ -154,8 +161,14 @@ def _sign_face(
         shapes(canvas, bars, color * 1.5, emits=True)
     scale = street.focal / z
     middle = street.x + (left + right) / 2 * scale
-    glow(canvas, middle, street.y - ((low + high) / 2 - _EYE) * scale,
-         (high - low) * scale * 0.45, color, 0.10)
+    glow(
+        canvas,
+        middle,
+        street.y - ((low + high) / 2 - _EYE) * scale,
+        (high - low) * scale * 0.45,
+        color,
+        0.10,
+    )
 
 
 def _cables(scene: Scene, canvas: Field, rng: np.random.Generator, street: _Street) -> None:

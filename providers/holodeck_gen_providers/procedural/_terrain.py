@@ -127,4 +127,3 @@ def _slice_at(skyline: Field, rows: int) -> np.ndarray[tuple[int, ...], np.dtype
     counts = counts[: (rows + 1) * columns].reshape(rows + 1, columns)
     beyond = counts[::-1].cumsum(axis=0, dtype=np.int32)[::-1]
     return (beyond - counts).astype(np.int32)
-

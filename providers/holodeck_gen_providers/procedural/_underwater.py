@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._canvas import Polygon, dots, ellipse, glow, shapes, spread, stroke
+from ._motifs import fish
 from ._noise import Field, fractal, profile, resized, smoothstep
 from ._palette import linear, mixed, ramp
 from ._plants import fill_below
-from ._scene import Scene
+
+if TYPE_CHECKING:
+    from ._scene import Scene
 
 _SEAS = (
     ("#bdf4ee", "#4fc4cf", "#15799a", "#0a3f63", "#06213c"),
@@ -48,12 +53,12 @@ def _rays(scene: Scene, canvas: Field, rng: np.random.Generator, color: Field) -
     light = smoothstep(0.40, 0.95, beams[index]) * fade * 0.85
     ripple = fractal(rng, width, height, cell=scene.unit / step * 0.05, octaves=3, stretch=4.0)
     light += np.exp(-np.abs(ripple) * 5.0) * np.exp(-y / 0.05) * 0.7
-    canvas += spread(color) * np.maximum(resized(light.astype(np.float32), scene.width, scene.height), 0)
+    canvas += spread(color) * np.maximum(
+        resized(light.astype(np.float32), scene.width, scene.height), 0
+    )
 
 
-def _reef(
-    scene: Scene, canvas: Field, rng: np.random.Generator, color: Field, near: float
-) -> None:
+def _reef(scene: Scene, canvas: Field, rng: np.random.Generator, color: Field, near: float) -> None:
     line = scene.height * (0.76 + 0.16 * near) - scene.unit * (0.24 - 0.06 * near) * (
         profile(rng, scene.width, cell=scene.unit * 0.34, octaves=6, gain=0.5) - 0.4
     )
@@ -63,7 +68,9 @@ def _reef(
         x = rng.uniform(0, scene.width)
         foot = float(line[int(np.clip(x, 0, scene.width - 1))]) + scene.unit * 0.01
         size = scene.unit * rng.uniform(0.06, 0.16) * (0.6 + 0.9 * near)
-        parts += _weed(rng, x, foot, size * 1.5) if rng.random() < 0.5 else _coral(rng, x, foot, size)
+        parts += (
+            _weed(rng, x, foot, size * 1.5) if rng.random() < 0.5 else _coral(rng, x, foot, size)
+        )
     shapes(canvas, parts, color)
     corals: list[Polygon] = []
     for _ in range(5):
@@ -78,7 +85,9 @@ def _weed(rng: np.random.Generator, x: float, y: float, tall: float) -> list[Pol
     parts = []
     for _ in range(3):
         sway = np.sin(t * rng.uniform(3, 6) + rng.uniform(0, 6)) * tall * 0.08 * t
-        spine = np.stack([x + rng.normal(0, 0.06) * tall + sway, y - t * tall * rng.uniform(0.6, 1)], 1)
+        spine = np.stack(
+            [x + rng.normal(0, 0.06) * tall + sway, y - t * tall * rng.uniform(0.6, 1)], 1
+        )
         parts.append(stroke(spine, tall * 0.055 * (1.02 - t)))
     return parts
 
@@ -91,8 +100,10 @@ def _branch(
     rng: np.random.Generator, start: Polygon, angle: float, length: float, depth: int
 ) -> list[Polygon]:
     end = start + np.array([np.cos(angle), -np.sin(angle)]) * length
-    parts = [stroke(np.array([start, end]), length * np.array([0.26, 0.19])),
-             ellipse(*end, length * 0.1, length * 0.1, 8)]
+    parts = [
+        stroke(np.array([start, end]), length * np.array([0.26, 0.19])),
+        ellipse(end[0], end[1], length * 0.1, length * 0.1, 8),
+    ]
     if depth:
         for turn in (-0.45, 0.45):
             parts += _branch(rng, end, angle + turn + rng.normal(0, 0.15), length * 0.72, depth - 1)
@@ -115,17 +126,11 @@ def _shoals(scene: Scene, canvas: Field, rng: np.random.Generator, color: Field)
         tints = ("#ff9a3c", "#ffd24a", "#ff6f6f")
         for tint in tints:
             x, y = scene.width * rng.uniform(0.2, 0.8), scene.height * rng.uniform(0.35, 0.7)
-            shapes(canvas, fish(x, y, scene.unit * 0.055, float(rng.choice([-1, 1]))), linear(tint) * 0.8)
-
-
-def fish(x: float, y: float, size: float, side: float) -> list[Polygon]:
-    """A fish by its middle; `size` is half its length in pixels, `side` where it looks."""
-    t = np.linspace(0, 1, 12)
-    half = 0.36 * np.sin(np.pi * t**0.8) + 0.02
-    body = np.concatenate([np.stack([1 - 1.7 * t, half], 1), np.stack([1 - 1.7 * t, -half], 1)[::-1]])
-    tail = np.array([[-0.6, 0.0], [-1.05, 0.36], [-0.92, 0.0], [-1.05, -0.36]])
-    fin = np.array([[0.3, 0.3], [-0.1, 0.58], [-0.3, 0.25]])
-    return [part * (side * size, -size) + (x, y) for part in (body, tail, fin)]
+            shapes(
+                canvas,
+                fish(x, y, scene.unit * 0.055, float(rng.choice([-1, 1]))),
+                linear(tint) * 0.8,
+            )
 
 
 def _bubbles(scene: Scene, canvas: Field, rng: np.random.Generator, color: Field) -> None:
@@ -135,4 +140,3 @@ def _bubbles(scene: Scene, canvas: Field, rng: np.random.Generator, color: Field
     y = rng.uniform(0, scene.height, count).astype(np.float32)
     radius = (scene.unit * 0.0045 * rng.random(count) ** 3 + scene.unit * 0.0008).astype(np.float32)
     dots(canvas, x, y, radius, color, opacity=0.30)
-

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._canvas import cover, spread
 from ._noise import Field, fractal, sample, smoothstep
 from ._palette import mixed
-from ._scene import Scene
+
+if TYPE_CHECKING:
+    from ._scene import Scene
 
 _MAP = 512  # side of the wave pattern
 
@@ -49,8 +53,12 @@ def paint_water(
         np.multiply(above - share, keep, out=target)
         target += share
     _glitter(scene, mirrored, top, wave, far, rough)
-    cover(canvas, np.ones((rows, scene.width), np.float32) if mask is None else mask, mirrored,
-          top=top)
+    cover(
+        canvas,
+        np.ones((rows, scene.width), np.float32) if mask is None else mask,
+        mirrored,
+        top=top,
+    )
 
 
 def _deep(scene: Scene) -> Field:
@@ -72,9 +80,7 @@ def _waves(scene: Scene, rows: int, rough: float) -> tuple[Field, Field]:
     return sample(plane, column, row) * calm, far
 
 
-def _glitter(
-    scene: Scene, water: Field, top: int, wave: Field, far: Field, rough: float
-) -> None:
+def _glitter(scene: Scene, water: Field, top: int, wave: Field, far: Field, rough: float) -> None:
     """Sparks below the sun in a path that widens towards the eye."""
     if scene.has("storm", "fog", "rain"):
         return

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ._canvas import Polygon, cover, coverage, dots, glow, shapes, spread, stroke
 from ._noise import Field, blurred, fractal, smoothstep
 from ._palette import linear, mixed
-from ._scene import Scene
+
+if TYPE_CHECKING:
+    from ._scene import Scene
 
 
 def paint_weather(scene: Scene, canvas: Field) -> None:
@@ -51,7 +55,7 @@ def paint_rain(scene: Scene, canvas: Field) -> None:
         for x, y, part in rng.uniform(-0.1, 1.1, (int(count * area), 3)):
             size = length * scene.unit * (0.6 + 0.5 * abs(part))
             start = np.array([x * scene.width, y * scene.height])
-            end = start + (lean * size, size)
+            end = start + np.array([lean * size, size])
             half = np.array([max(width * scene.unit, 0.35) / 2.0, 0.0])
             drops.append(np.array([start, end - half, end + half]))
         shapes(canvas, drops, color, opacity=opacity)
@@ -61,10 +65,8 @@ def paint_mist(scene: Scene, canvas: Field) -> None:
     """Banks of mist, thickest around the horizon."""
     rng = scene.rng("mist")
     rows = (np.arange(scene.height, dtype=np.float32)[:, None] - scene.horizon) / scene.unit
-    drift = fractal(
-        rng, scene.width, scene.height, cell=scene.unit * 0.16, octaves=5, stretch=3.5
-    )
-    bank = np.exp(-((rows / 0.24) ** 2)) * 0.85 + 0.16
+    drift = fractal(rng, scene.width, scene.height, cell=scene.unit * 0.16, octaves=5, stretch=3.5)
+    bank = np.exp(-((rows / 0.17) ** 2)) * 0.8 + 0.10
     mask = bank * smoothstep(-1.5, 1.4, drift + 0.8 * bank)
     color = mixed(scene.light.haze, linear("#ffffff"), 0.25 * (1.0 - scene.light.darkness))
     cover(canvas, np.clip(mask, 0.0, 0.92).astype(np.float32), color)
@@ -75,8 +77,13 @@ def paint_lightning(scene: Scene, canvas: Field) -> None:
     rng = scene.rng("lightning")
     x = scene.width * float(rng.uniform(0.25, 0.75))
     top, foot = -0.02 * scene.height, scene.horizon * float(rng.uniform(0.96, 1.0))
-    bolts = _fork(rng, np.array([x, top]), np.array([x + rng.normal(0, 0.1) * scene.unit, foot]),
-                  scene.unit * 0.0045, 2)
+    bolts = _fork(
+        rng,
+        np.array([x, top]),
+        np.array([x + rng.normal(0, 0.1) * scene.unit, foot]),
+        scene.unit * 0.0045,
+        2,
+    )
     found = coverage(scene.width, scene.height, bolts)
     glow(canvas, x, scene.horizon * 0.35, scene.unit * 0.28, linear("#8ea6ff"), 0.30)
     if found is None:

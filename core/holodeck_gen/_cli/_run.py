@@ -1,0 +1,176 @@
+"""``holodeck-gen run``: a file of tasks, a folder of pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holodeck_gen._cli._batch import Batch
+from holodeck_gen._cli._exit import BAD_INPUT, INTERRUPTED, say
+from holodeck_gen._cli._options import voice_options, work_options
+from holodeck_gen._cli._times import ClockTime, Span, seconds_until
+from holodeck_gen._studio import AsyncStudio
+from holodeck_gen._taskfile import check_tasks, read_tasks, rereadable
+from holodeck_gen.errors import ConfigError, StorageError
+from holodeck_gen.files import check_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from holodeck_gen._cli._options import Given
+    from holodeck_gen._cli._voice import Voice
+    from holodeck_gen._config import Config
+    from holodeck_gen._taskfile import Check
+
+
+@click.command()
+@click.argument("source", metavar="TASKS")
+@click.option("-o", "--output", metavar="OUT", help="The folder for pictures and results.")
+@work_options
+@click.option("--name", metavar="TEMPLATE", help="Names of files, such as {id} or {style}/{key}.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N tasks.")
+@click.option("--for", "span", type=Span(), metavar="8h", help="Stop after this time (s m h d).")
+@click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop at this local time.")
+@click.option("--skip-invalid", is_flag=True, help="Go on without the lines that are no tasks.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Of CSV and text files.")
+@click.option("--dry-run", is_flag=True, help="Check everything, generate nothing.")
+@click.option(
+    "--on-uncertain",
+    type=click.Choice(["hold", "resubmit"]),
+    help="After a lost answer: hold the task, or submit again and perhaps pay twice.",
+)
+@voice_options
+def run(
+    *,
+    source: str,
+    output: str | None,
+    given: Given,
+    name: str | None,
+    limit: int | None,
+    span: float | None,
+    until: tuple[int, int] | None,
+    skip_invalid: bool,
+    encoding: str,
+    dry_run: bool,
+    on_uncertain: str | None,
+    voice: Voice,
+) -> None:
+    """Work through TASKS, a .jsonl, .csv or .txt file, or - for standard input.
+
+    The whole file is checked before anything is generated. Pictures, results.jsonl and, if
+    tasks failed, failed.jsonl (to be edited and run again) are written into OUT.
+
+    \b
+    Examples:
+      holodeck-gen run tasks.jsonl -p procedural -o out/
+      holodeck-gen run prompts.txt -p procedural -o out/ --size 1024x1024 --for 8h
+      shuf prompts.txt | holodeck-gen run - -p procedural -o out/ --limit 10
+      holodeck-gen run tasks.csv -p procedural -o out/ --dry-run
+
+    \b
+    Exit codes: 0 done, 1 bad input or configuration, 2 usage, 3 some tasks failed,
+    4 something is held, left or paused, 130 interrupted.
+    """
+    more = {"output": output, "name": name, "on_uncertain": on_uncertain}
+    config = given.config(**more)
+    given.task("defaults")
+    folder = _folder(config)
+    for line in config.announcements:
+        voice.note(line)
+    with contextlib.ExitStack() as stack:
+        if dry_run:
+            # Whatever a studio writes when it opens is not to be in the user's folder.
+            aside = stack.enter_context(tempfile.TemporaryDirectory(prefix="holodeck-gen-"))
+            config = given.config(**{**more, "output": aside})
+        studio = AsyncStudio(config=config)
+        _check_place(folder)
+        readable = stack.enter_context(rereadable(source))
+        reading: dict[str, Any] = {"encoding": encoding, "defaults": given.fields}
+        check = check_tasks(read_tasks(readable, **reading))
+        _tell_bad(check, voice, skip=skip_invalid)
+        if not dry_run:
+            _prepare(folder)
+        batch = Batch(
+            read=lambda: read_tasks(readable, **reading),
+            source=readable if isinstance(readable, Path) else None,
+            folder=folder,
+            check=check,
+            limit=limit,
+            seconds=_seconds(span, until),
+            expanded=bool(config.get("expand")),
+            as_json=given.as_json,
+            voice=voice,
+        )
+        with _interruptible() as codes:
+            codes.append(asyncio.run(batch.check_all(studio) if dry_run else batch.work(studio)))
+    click.get_current_context().exit(codes[0])
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    codes: list[int] = []
+    try:
+        yield codes
+    except asyncio.CancelledError:
+        say("interrupted at once; results.jsonl holds what had ended")
+        codes.append(INTERRUPTED)
+
+
+def _folder(config: Config) -> Path:
+    output = config.get("output")
+    if output is None:
+        raise click.UsageError("say where the pictures go: -o OUT")
+    if "://" in output:
+        raise ConfigError(
+            f"{output}: a run's folder must be local; choose where pictures go with --store"
+        )
+    return Path(output)
+
+
+def _prepare(folder: Path) -> None:
+    try:
+        check_writable(folder)
+    except StorageError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _check_place(folder: Path) -> None:
+    """As `_prepare`, as far as can be told without writing: the folder may not be needed."""
+    existing = next(
+        path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()
+    )
+    if not existing.is_dir():
+        raise ConfigError(f"cannot write into {folder}: {existing} is not a folder")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise ConfigError(f"cannot write into {folder}: no permission for {existing}")
+
+
+def _tell_bad(check: Check, voice: Voice, *, skip: bool) -> None:
+    if not check.bad_count:
+        return
+    tell = voice.note if skip else say
+    for line in check.bad:
+        tell(f"line {line.number}: {line.error}")
+    if check.bad_count > len(check.bad):
+        tell(f"… and {check.bad_count - len(check.bad)} more lines")
+    total = check.count + check.bad_count
+    wrong = f"{check.bad_count} of {total} lines {'is' if check.bad_count == 1 else 'are'} no task"
+    if skip and check.count:
+        voice.note(f"{wrong}, skipped")
+        return
+    say(f"error: {wrong}; nothing was generated (--skip-invalid goes on without them)")
+    click.get_current_context().exit(BAD_INPUT)
+
+
+def _seconds(span: float | None, until: tuple[int, int] | None) -> float | None:
+    limits = [] if span is None else [span]
+    if until is not None:
+        limits.append(seconds_until(until, datetime.now()))
+    return min(limits, default=None)

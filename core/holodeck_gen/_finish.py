@@ -1,0 +1,178 @@
+"""From raw files in the spool to finished files in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from holodeck_gen._artifact import Artifact
+from holodeck_gen._calls import bounded
+from holodeck_gen._inspect import FileFacts, inspect_file
+from holodeck_gen._journal import Entry, Journal
+from holodeck_gen._names import NameTemplate, alternative, numbered
+from holodeck_gen._stages import Processor, Store
+from holodeck_gen.errors import ProcessingError, StageError, StorageError
+
+if TYPE_CHECKING:
+    from holodeck_gen._fetch import RawFile
+    from holodeck_gen._task import Task
+
+#: Names tried for one file before giving up.
+MAX_ALTERNATIVES = 1000
+
+
+@attrs.define(kw_only=True, eq=False)
+class Finisher:
+    """Runs the processors in threads, then names and stores what they return.
+
+    Args:
+        processors: Names and functions, in order.
+        store: Where finished files go.
+        template: How they are named.
+        timeout_s: Seconds one processor or store may take.
+    """
+
+    processors: Sequence[tuple[str, Processor]]
+    store: Store
+    template: NameTemplate
+    journal: Journal
+    timeout_s: float
+
+    async def finish(
+        self, raw: RawFile, entry: Entry, *, provider: str, number: int, total: int
+    ) -> list[Artifact]:
+        """Process and store one raw file, which may become several.
+
+        Args:
+            raw: The provider's file.
+            entry: Its task.
+            provider: For the name template.
+            number: Which of the task's pictures this is, from 1.
+            total: How many pictures the task asked for.
+
+        Raises:
+            ProcessingError: A check or processor failed. The raw file stays in the spool.
+            StorageError: The store failed. Likewise.
+        """
+        task = entry.task
+        try:
+            facts = await self._inspect(raw.path, task, raw.media_type)
+            if not self.processors:
+                return [await self._put(raw, raw.path, facts, entry, provider, number, total, "")]
+            with tempfile.TemporaryDirectory(prefix="work-", dir=raw.path.parent) as folder:
+                first = Path(folder) / f"image{facts.suffix}"
+                await asyncio.to_thread(shutil.copyfile, raw.path, first)
+                stored: list[Artifact] = []
+                for file in await self._process(first, task):
+                    facts = await self._inspect(file, task, raw.media_type)
+                    extra = file.stem.removeprefix(first.stem)
+                    stored.append(
+                        await self._put(raw, file, facts, entry, provider, number, total, extra)
+                    )
+                return stored
+        except StageError as error:
+            error.add_note(f"the provider's file is kept as {raw.path}")
+            raise
+
+    async def _inspect(self, path: Path, task: Task, declared: str | None) -> FileFacts:
+        return await asyncio.to_thread(inspect_file, path, kind=task.kind, declared=declared)
+
+    async def _process(self, first: Path, task: Task) -> list[Path]:
+        files = [first]
+        for name, processor in self.processors:
+            done: list[Path] = []
+            for file in files:
+                done += await self._apply(name, processor, file, task)
+            files = done
+        return files
+
+    async def _apply(self, name: str, processor: Processor, file: Path, task: Task) -> list[Path]:
+        try:
+            answer = await bounded(
+                asyncio.to_thread(processor, file, task),
+                timeout_s=self.timeout_s,
+                what=f"processor {name!r}",
+            )
+            if inspect.isawaitable(answer):
+                raise TypeError("a processor is a plain function, not a coroutine function")
+            files = [answer] if isinstance(answer, Path) else list(answer)
+            for each in files:
+                if not isinstance(each, Path) or not each.is_file():
+                    raise TypeError(f"it returned {each!r}, which is not the path of a file")
+        except ProcessingError:
+            raise
+        except Exception as error:
+            raise ProcessingError(
+                f"processor {name!r} failed: {error or type(error).__name__}", stage=name
+            ) from error
+        return files
+
+    async def _put(
+        self,
+        raw: RawFile,
+        file: Path,
+        facts: FileFacts,
+        entry: Entry,
+        provider: str,
+        number: int,
+        total: int,
+        extra: str,
+    ) -> Artifact:
+        artifact = Artifact(
+            path=file,
+            media_type=facts.media_type,
+            sha256=facts.sha256,
+            size_bytes=facts.size_bytes,
+            width=facts.width,
+            height=facts.height,
+            seed=raw.seed,
+            metadata=raw.metadata,
+        )
+        name = self.template.render(entry, artifact, provider=provider)
+        suffix = facts.suffix
+        if suffix and name.lower().endswith(_spellings(suffix)):
+            suffix = name[name.rindex(".") :]
+            name = name.removesuffix(suffix)
+        name = numbered(name, number, total) + extra
+        where = await self._store(file, entry, name, suffix)
+        if isinstance(where, Path):
+            return attrs.evolve(artifact, path=where)
+        return attrs.evolve(artifact, path=None, uri=where)
+
+    async def _store(self, file: Path, entry: Entry, name: str, suffix: str) -> Path | str:
+        for attempt in range(1, MAX_ALTERNATIVES):
+            candidate = alternative(name, suffix, attempt)
+            if not await self.journal.reserve(entry.key, candidate):
+                continue
+            try:
+                where = await bounded(
+                    self.store.put(file, candidate), timeout_s=self.timeout_s, what="the store"
+                )
+            except FileExistsError:
+                continue
+            except StageError:
+                raise
+            except Exception as error:
+                raise StorageError(
+                    f"{candidate} could not be stored: {error or type(error).__name__}",
+                    stage="store",
+                ) from error
+            if not isinstance(where, Path | str):
+                raise StorageError(
+                    f"the store returned {type(where).__name__}, not a path or URI", stage="store"
+                )
+            return where
+        raise StorageError(f"{name}{suffix} and its alternatives are all taken", stage="store")
+
+
+def _spellings(suffix: str) -> tuple[str, ...]:
+    """The suffixes that a user may write for a type."""
+    same = {".jpg": (".jpg", ".jpeg"), ".tif": (".tif", ".tiff")}
+    return same.get(suffix, (suffix,))

@@ -1,0 +1,224 @@
+"""Many tasks in, outcomes out as they complete; neither side is ever in memory as a whole."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias
+
+import attrs
+
+from holodeck_gen._engine import Engine, Life
+from holodeck_gen._outcome import Outcome
+from holodeck_gen._stages import Expander
+from holodeck_gen._task import Task
+from holodeck_gen.errors import GenerationError, PausedError, RewriteError
+
+Tasks: TypeAlias = Iterable[Task | str] | AsyncIterable[Task | str]
+
+#: Tasks taken from a generator in one visit to its thread, and seconds until it is left with
+#: fewer: a quick generator is read in batches, a slow one hands over each task at once.
+BATCH = 32
+BATCH_S = 0.002
+
+
+@attrs.define(kw_only=True, eq=False)
+class MapRun:
+    """One call of ``map``.
+
+    Args:
+        tasks: Read lazily, in a thread of its own unless it is a list or asynchronous.
+        ordered: Deliver in input order instead of as completed.
+        window: Returns how many tasks may be in work now.
+        spawn: Starts a coroutine that the studio waits for.
+        stopped: Set when the studio stops gracefully.
+    """
+
+    engine: Engine
+    tasks: Tasks
+    expanders: Sequence[tuple[str, Expander]]
+    ordered: bool
+    window: Callable[[], int]
+    undelivered: int
+    spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
+    stopped: asyncio.Event
+    _ready: deque[Outcome] = attrs.field(factory=deque, init=False)
+    _early: dict[int, Outcome] = attrs.field(factory=dict, init=False)
+    _next: int = attrs.field(default=0, init=False)
+    _running: set[asyncio.Task[None]] = attrs.field(factory=set, init=False)
+    _changed: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    _feeder: asyncio.Task[None] | None = attrs.field(default=None, init=False)
+    _failure: Exception | None = attrs.field(default=None, init=False)
+    _closed: bool = attrs.field(default=False, init=False)
+
+    async def outcomes(self) -> AsyncGenerator[Outcome, None]:
+        """Yield every outcome.
+
+        Raises:
+            PausedError: The account is paused; raised after all that was begun is delivered.
+            Exception: What the iterable of tasks raised, likewise.
+        """
+        self._feeder = self.spawn(self._feed())
+        try:
+            while True:
+                while self._ready:
+                    yield self._ready.popleft()
+                    self._changed.set()
+                if self._feeder.done() and not self._running:
+                    break
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            await self._close()
+        if self._failure is not None:
+            raise self._failure
+        if self.engine.paused:
+            pause = next(iter(self.engine.paused.values()))
+            raise PausedError(str(pause), reason=pause.reason)
+
+    async def _close(self) -> None:
+        """Stop what still runs: answers that are on their way are waited for and recorded."""
+        self._closed = True
+        assert self._feeder is not None
+        left = [task for task in (self._feeder, *self._running) if not task.done()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
+
+    async def _feed(self) -> None:
+        index = 0
+        try:
+            async for task in self._expanded():
+                await self._room()
+                if self.stopped.is_set() or self.engine.paused:
+                    break
+                running = self.spawn(self._one(Life(index=index, task=task)))
+                self._running.add(running)
+                running.add_done_callback(self._done)
+                index += 1
+        except Exception as error:
+            # What is in work is delivered first; then the consumer hears of it.
+            self._failure = error
+        finally:
+            self._changed.set()
+
+    async def _room(self) -> None:
+        while not self.stopped.is_set() and not self.engine.paused:
+            waiting = len(self._ready) + len(self._early)
+            if len(self._running) < self.window() and waiting < self.undelivered:
+                return
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _one(self, life: Life) -> None:
+        try:
+            outcome = await self.engine.run(life)
+        except asyncio.CancelledError:
+            if self._closed or not self.stopped.is_set():
+                raise
+            outcome = self.engine.cancelled(life)
+            await self.engine.end(life, outcome)
+        self._deliver(life.index, outcome)
+
+    def _deliver(self, index: int, outcome: Outcome) -> None:
+        if not self.ordered:
+            self._ready.append(outcome)
+            return
+        self._early[index] = outcome
+        while self._next in self._early:
+            self._ready.append(self._early.pop(self._next))
+            self._next += 1
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        self._changed.set()
+
+    async def stop(self) -> None:
+        """Begin no more, cancel what waits; the consumer gets an outcome for all that was begun."""
+        for task in tuple(self._running):
+            task.cancel()
+        if self._feeder is not None:
+            self._feeder.cancel()
+        self._changed.set()
+
+    async def _expanded(self) -> AsyncIterator[Task]:
+        async for item in _read(self.tasks):
+            task = Task(item) if isinstance(item, str) else item
+            if not isinstance(task, Task):
+                raise TypeError(f"map takes tasks or prompts, not {type(task).__name__}")
+            tasks: Iterable[Task] = (task,)
+            for name, expander in self.expanders:
+                tasks = [made for each in tasks for made in _expand(name, expander, each)]
+            for each in tasks:
+                yield each
+
+
+def _expand(name: str, expander: Expander, task: Task) -> list[Task]:
+    try:
+        made = list(expander.expand(task))
+        for each in made:
+            if not isinstance(each, Task):
+                raise TypeError(f"it returned {type(each).__name__}, not tasks")
+    except GenerationError:
+        raise
+    except Exception as error:
+        raise RewriteError(
+            f"expander {name!r} failed: {error or type(error).__name__}",
+            stage=name,
+            task_id=task.id,
+        ) from error
+    if task.id is None:
+        return made
+    return [
+        attrs.evolve(each, id=f"{task.id}~{i}")
+        if each.id in (None, task.id) and each != task
+        else each
+        for i, each in enumerate(made, start=1)
+    ]
+
+
+async def _read(tasks: Tasks) -> AsyncIterator[Task | str]:
+    if isinstance(tasks, AsyncIterable):
+        async for item in tasks:
+            yield item
+        return
+    if isinstance(tasks, str):
+        raise TypeError("map takes many tasks; for a single prompt use generate")
+    if isinstance(tasks, Sequence):
+        for item in tasks:
+            yield item
+        return
+    # A generator may block, and what it holds open may belong to one thread.
+    loop = asyncio.get_running_loop()
+    iterator = iter(tasks)
+    reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="holodeck-gen-tasks")
+    try:
+        more = True
+        while more:
+            batch, more = await loop.run_in_executor(reader, _take, iterator)
+            for item in batch:
+                yield item
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)
+
+
+def _take(iterator: Any) -> tuple[list[Task | str], bool]:
+    batch: list[Task | str] = []
+    end = time.monotonic() + BATCH_S
+    for item in iterator:
+        batch.append(item)
+        if len(batch) == BATCH or time.monotonic() > end:
+            return batch, True
+    return batch, False

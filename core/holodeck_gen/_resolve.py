@@ -1,0 +1,195 @@
+"""From what a user names to what the engine runs: names, objects and factories alike."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from holodeck_gen._log import Logger
+from holodeck_gen._provider import Context, Provider
+from holodeck_gen._registry import Configured, Kind, Registration, Registry
+from holodeck_gen.errors import ConfigError, PluginLoadError
+
+if TYPE_CHECKING:
+    import os
+
+    from holodeck_gen._config import Config
+    from holodeck_gen._http import LazyClient
+    from holodeck_gen.events import Observer
+
+#: A name, something configured, an object of the kind, or a factory.
+Named: TypeAlias = Any
+
+#: The method by which an object of a kind is told from a factory that makes one.
+_METHOD: dict[Kind, str] = {
+    "provider": "submit",
+    "expander": "expand",
+    "rewriter": "rewrite",
+    "processor": "__call__",
+    "store": "put",
+}
+
+
+@attrs.frozen(kw_only=True)
+class Resolver:
+    """Looks names up before anything runs, so that a wrong one costs nothing."""
+
+    registry: Registry
+    config: Config
+
+    def providers(self, given: Named | Sequence[Named] | None) -> list[Named]:
+        """The pool: one provider or several, none of them made yet.
+
+        Raises:
+            ConfigError: None is named or configured.
+        """
+        given = self.config.get("provider") if given is None else given
+        if given is None:
+            names = ", ".join(each.name for each in self.registry.all("provider"))
+            raise ConfigError(f"no provider is named or configured; choose one of: {names}")
+        several = isinstance(given, Sequence) and not isinstance(given, str)
+        pool = [self.provider(each) for each in (given if several else [given])]
+        if not pool:
+            raise ConfigError("the pool of providers is empty")
+        return pool
+
+    def provider(self, given: Named) -> Named:
+        """One provider, not yet made."""
+        if isinstance(given, str):
+            use, options = self.config.provider_options(given)
+            return self.registry.configure("provider", given, options, use=use)
+        return _object_or_factory("provider", given)
+
+    def stages(self, kind: Kind, given: Sequence[Named] | None) -> list[tuple[str, Named]]:
+        """Stages of one kind with their names, in order."""
+        setting = {"expander": "expand", "rewriter": "rewrite", "processor": "process"}[kind]
+        named = self.config.get(setting, ()) if given is None else given
+        if isinstance(named, str):
+            raise ConfigError(f"{setting} is a list, also where there is only one: [{named!r}]")
+        stages: list[tuple[str, Named]] = []
+        for each in named:
+            if isinstance(each, str):
+                use, options = self.config.stage_options(each)
+                stages.append((each, self.registry.configure(kind, each, options, use=use)))
+            else:
+                stages.append((_name_of(each), _object_or_factory(kind, each)))
+        return stages
+
+    def store(self, given: Named | None, output: str | os.PathLike[str] | None) -> Named | None:
+        """The store; None where neither a store nor an output is known yet."""
+        given = self.config.get("store") if given is None else given
+        if isinstance(given, str):
+            use, options = self.config.stage_options(given)
+            if (use or given) == "local" and output is not None:
+                options = {"folder": str(output), **options}
+            return self.registry.configure("store", given, options, use=use)
+        if given is not None:
+            return _object_or_factory("store", given)
+        if output is None:
+            return None
+        if "://" in str(output):
+            return self.registry.configure("store", "object", {"url": str(output)})
+        return self.registry.configure("store", "local", {"folder": str(output)})
+
+    def observers(self) -> list[Observer]:
+        """Observers of the plugins that are loaded, and of those that were asked for by name."""
+        plugins = self.registry.plugins
+        for name in plugins.only or ():
+            plugins.load(name)
+        found = [plugins.implementation(each, "on_event") for each in plugins.loaded()]
+        return [_by_name(observer) for observer in found if observer is not None]
+
+
+@attrs.define(kw_only=True, eq=False)
+class Maker:
+    """Makes what a `Resolver` found, inside the running loop, and closes it again."""
+
+    http: LazyClient
+    environ: Mapping[str, str]
+    wall_clock: Callable[[], float]
+    _made: list[Any] = attrs.field(factory=list, init=False)
+
+    def provider(self, resolved: Named) -> Provider:
+        """The provider.
+
+        Raises:
+            PluginLoadError: The factory made something else.
+        """
+        made = self._make(resolved)
+        if not isinstance(made, Provider):
+            missing = [name for name in _PROVIDER_PARTS if not hasattr(made, name)]
+            raise PluginLoadError(
+                f"{_name_of(resolved)} is not a provider: it lacks {', '.join(missing)}",
+                plugin=_name_of(resolved),
+            )
+        return made
+
+    def stages(self, resolved: Sequence[tuple[str, Named]]) -> list[tuple[str, Any]]:
+        """Each stage with its name."""
+        return [(name, self._make(each)) for name, each in resolved]
+
+    def store(self, resolved: Named) -> Any:
+        """The store."""
+        return self._make(resolved)
+
+    async def aclose(self) -> None:
+        """Close what was made here; what the caller handed in ready is the caller's."""
+        for made in reversed(self._made):
+            close = getattr(made, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _make(self, resolved: Named) -> Any:
+        if not isinstance(resolved, Configured):
+            return resolved
+        made = resolved.make(
+            Context(
+                http=self.http,
+                wall_clock=self.wall_clock,
+                environ=self.environ,
+                log=Logger(f"holodeck_gen.{resolved.name}"),
+            )
+        )
+        if not hasattr(made, _METHOD[resolved.registration.kind]):
+            raise PluginLoadError(
+                f"{resolved.registration.owner} made a {type(made).__name__} for the"
+                f" {resolved.registration.kind} {resolved.name!r}, which has no"
+                f" {_METHOD[resolved.registration.kind]!r}",
+                plugin=resolved.name,
+            )
+        self._made.append(made)
+        return made
+
+
+_PROVIDER_PARTS = (
+    "name", "billing", "limits", "account_key", "quota_key", "prepare", "submit", "poll",
+)  # fmt: skip
+
+
+def _object_or_factory(kind: Kind, given: Any) -> Any:
+    if isinstance(given, Configured):
+        if given.registration.kind != kind:
+            raise ConfigError(f"{given.name} is a {given.registration.kind}, not a {kind}")
+        return given
+    if hasattr(given, _METHOD[kind]) and not inspect.isclass(given):
+        return given
+    if callable(given):
+        registration = Registration(
+            kind=kind, name=_name_of(given), factory=given, owner="this program"
+        )
+        return Configured(registration=registration, options=None, name=registration.name)
+    raise ConfigError(f"{given!r} is neither a name nor a {kind} nor a factory of one")
+
+
+def _name_of(given: Any) -> str:
+    name = getattr(given, "name", None) or getattr(given, "__name__", None)
+    return name if isinstance(name, str) else type(given).__name__
+
+
+def _by_name(observer: Callable[..., Any]) -> Observer:
+    # pluggy passes hook arguments by name, and an implementation may leave them out.
+    takes = inspect.signature(observer).parameters
+    return (lambda event: observer(event=event)) if "event" in takes else (lambda _: observer())

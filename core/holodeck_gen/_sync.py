@@ -1,0 +1,254 @@
+"""`Studio`: the same as `AsyncStudio` for code without an event loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+
+import attrs
+
+from holodeck_gen._handle import AsyncHandle, Progress
+from holodeck_gen._studio import AsyncStudio, StudioInfo
+from holodeck_gen.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Coroutine, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+    from types import TracebackType
+
+    import httpx
+
+    from holodeck_gen._config import Config
+    from holodeck_gen._journal import Journal
+    from holodeck_gen._map import Tasks
+    from holodeck_gen._outcome import Outcome, Result
+    from holodeck_gen._provider import Prepared
+    from holodeck_gen._registry import Factory, Kind, Registry
+    from holodeck_gen._resolve import Named
+    from holodeck_gen._stages import Expander, Processor, Rewriter
+    from holodeck_gen._task import Task
+    from holodeck_gen.events import Observer
+
+T = TypeVar("T")
+
+
+class Studio:
+    """Generates media from plain threads, notebooks and running loops alike.
+
+    It runs a private event loop in a thread of its own; many may exist at once, and one may
+    be shared by threads. Arguments and errors are those of `AsyncStudio`.
+    """
+
+    def __init__(
+        self,
+        provider: Named | Sequence[Named] | None = None,
+        *,
+        output: str | os.PathLike[str] | None = None,
+        store: Named | None = None,
+        name: str | None = None,
+        journal: Journal | Literal["automatic"] | None = "automatic",
+        concurrency: int | str | None = None,
+        expand: Sequence[str | Expander] | None = None,
+        rewrite: Sequence[str | Rewriter] | None = None,
+        process: Sequence[str | Processor] | None = None,
+        on_uncertain: Literal["hold", "resubmit"] | None = None,
+        attempts: int | None = None,
+        backoff_s: float | None = None,
+        request_timeout_s: float | None = None,
+        job_timeout_s: float | None = None,
+        on_event: Observer | None = None,
+        config: Config | None = None,
+        registry: Registry | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._studio = AsyncStudio(
+            provider,
+            output=output,
+            store=store,
+            name=name,
+            journal=journal,
+            concurrency=concurrency,
+            expand=expand,
+            rewrite=rewrite,
+            process=process,
+            on_uncertain=on_uncertain,
+            attempts=attempts,
+            backoff_s=backoff_s,
+            request_timeout_s=request_timeout_s,
+            job_timeout_s=job_timeout_s,
+            on_event=on_event,
+            config=config,
+            registry=registry,
+            transport=transport,
+        )
+        self._loop: _LoopThread | None = None
+
+    def register(
+        self, kind: Kind, name: str, factory: Factory, *, options: type | None = None
+    ) -> None:
+        """Register a factory from code. As `AsyncStudio.register`."""
+        self._studio.register(kind, name, factory, options=options)
+
+    def __enter__(self) -> Self:
+        self._loop = _LoopThread()
+        try:
+            self._call(self._studio.__aenter__())
+        except BaseException:
+            self._loop.close()
+            self._loop = None
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop gracefully and let go of thread, loop and connections. May be called twice."""
+        if self._loop is None:
+            return
+        try:
+            self._call(self._studio.__aexit__(None, None, None))
+        finally:
+            self._loop.close()
+            self._loop = None
+
+    def generate(self, task: Task | str, **fields: Any) -> Result:
+        """Run one task and return its result. As `AsyncStudio.generate`."""
+        return self._call(self._studio.generate(task, **fields))
+
+    def submit(self, task: Task | str, **fields: Any) -> Handle:
+        """Begin one task and return its handle."""
+
+        async def begin() -> AsyncHandle:
+            return self._studio.submit(task, **fields)
+
+        return Handle(inner=self._call(begin()), studio=self)
+
+    def map(self, tasks: Tasks, *, ordered: bool = False) -> Iterator[Outcome]:
+        """Run many tasks; yield outcomes as they complete. As `AsyncStudio.map`.
+
+        The iterable is read in another thread, so that slots stay busy while the caller is.
+        """
+        outcomes = self._studio.map(tasks, ordered=ordered)
+        try:
+            while True:
+                try:
+                    outcome = self._call(_next(outcomes))
+                except StopAsyncIteration:
+                    return
+                yield outcome
+        finally:
+            # The generator is left by break, by an exception or at the end.
+            if self._loop is not None:
+                self._call(_close(outcomes))
+
+    def generate_all(self, tasks: Iterable[Task | str]) -> list[Outcome]:
+        """Run tasks; return outcomes in input order. As `AsyncStudio.generate_all`."""
+        return self._call(self._studio.generate_all(tasks))
+
+    def stop(self) -> None:
+        """Begin nothing more; `map` ends after what is in flight. From any thread."""
+        self._call(self._studio.stop())
+
+    def check(self, task: Task) -> Prepared:
+        """All that can be checked before any cost. As `AsyncStudio.check`."""
+
+        async def prepare() -> Prepared:
+            return self._studio.check(task)
+
+        return self._call(prepare())
+
+    def describe(self) -> StudioInfo:
+        """What is about to be used."""
+        return self._studio.describe()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            if asyncio.iscoroutine(work):
+                work.close()
+            raise ConfigError(
+                "this studio is not open; use it inside 'with Studio(...) as studio:'"
+            )
+        return self._loop.call(work)
+
+
+@attrs.frozen(kw_only=True)
+class Handle:
+    """A begun task, for plain threads. As `AsyncHandle`."""
+
+    inner: AsyncHandle
+    studio: Studio
+
+    @property
+    def id(self) -> str:
+        """The task's id, or its key once it is admitted."""
+        return self.inner.id
+
+    def status(self) -> Progress:
+        """How it stands; asks nobody."""
+        return self.inner.status()
+
+    def result(self, *, timeout: float | None = None) -> Result:
+        """Wait for the result, for at most `timeout` seconds.
+
+        Raises:
+            TaskError: The task ended without one.
+            TimeoutError: It is not there yet.
+        """
+        return self.studio._call(self.inner.result(timeout=timeout))
+
+    def cancel(self) -> None:
+        """Stop the task, and its job where the provider can."""
+        self.studio._call(self.inner.cancel())
+
+
+class _LoopThread:
+    """A running event loop in a daemon thread."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        self._runner = asyncio.Runner()
+        self._loop = self._runner.get_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="holodeck-gen", daemon=True
+        )
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        if os.getpid() != self._process:
+            work.close()
+            raise ConfigError("a studio cannot be used after fork; make one in the child process")
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            # Ctrl-C reaches the waiting thread, not the loop: take the call back with it.
+            if not future.done():
+                future.cancel()
+                with suppress(BaseException):
+                    future.exception(timeout=0)
+            raise
+
+    def close(self) -> None:
+        if os.getpid() != self._process:
+            return
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._runner.close()
+
+
+# What asynchronous generators return can be awaited, but is not a coroutine.
+async def _next(outcomes: AsyncGenerator[Outcome, None]) -> Outcome:
+    return await anext(outcomes)
+
+
+async def _close(outcomes: AsyncGenerator[Outcome, None]) -> None:
+    await outcomes.aclose()
