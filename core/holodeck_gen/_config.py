@@ -17,7 +17,7 @@ import attrs
 
 from holodeck_gen._config_keys import KEYS, convert
 from holodeck_gen._config_sources import Layer, file_layers, read_dotenv, variable_layers
-from holodeck_gen._registry import did_you_mean
+from holodeck_gen._nearest import did_you_mean
 from holodeck_gen._secrets import (
     MASK,
     FromVariable,

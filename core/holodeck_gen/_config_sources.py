@@ -147,7 +147,7 @@ def path_of_key(key: str) -> list[str]:
     """
     parts: list[str] = []
     try:
-        table: Any = tomllib.loads(f"{key} = 0") if "\n" not in key else None
+        table: Any = tomllib.loads(f"{key} = 0") if not {"\n", "="} & set(key) else None
         while isinstance(table, dict):
             ((part, table),) = table.items()
             parts.append(part)

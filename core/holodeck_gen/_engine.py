@@ -3,45 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import attrs
 
-from holodeck_gen._artifact import Artifact, add_costs
+from holodeck_gen._artifact import add_costs
 from holodeck_gen._calls import bounded
-from holodeck_gen._fetch import Fetcher, RawFile, pictures
-from holodeck_gen._finish import Finisher
-from holodeck_gen._gate import Gate, LocalGate
-from holodeck_gen._job import Job
-from holodeck_gen._journal import (
-    Entry,
-    Failed,
-    Fetched,
-    Finished,
-    Journal,
-    PartKey,
-    Stored,
-)
+from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._log import Logger
 from holodeck_gen._outcome import Failure, Outcome, Result, State
-from holodeck_gen._provider import JobStatus, Prepared, Provider
+from holodeck_gen._part import HELD, Life, Part, PartRunner
+from holodeck_gen._provider import Prepared, Provider
 from holodeck_gen._settings import Settings
 from holodeck_gen._stages import Rewriter
 from holodeck_gen._task import Task
 from holodeck_gen.errors import (
-    AuthError,
-    BillingError,
-    DownloadError,
     GenerationError,
-    JobFailedError,
-    JobTimeoutError,
     PartialResultError,
-    PausedError,
     ProviderError,
     RewriteError,
-    StageError,
-    SubmitUncertainError,
     TaskCancelledError,
     TaskError,
 )
@@ -49,62 +29,22 @@ from holodeck_gen.events import EventQueue, TaskAdmitted, TaskEnded
 
 _log = Logger("holodeck_gen.engine")
 
-#: Errors after which the same task may still get its result without being paid for again.
-HELD = (SubmitUncertainError, JobTimeoutError, PausedError, AuthError, BillingError)
-
-
-@attrs.define(kw_only=True, eq=False)
-class Life:
-    """What is known of one task while it runs; a handle reads it."""
-
-    index: int
-    task: Task
-    key: str = ""
-    provider: Provider | None = None
-    jobs: list[Job] = attrs.field(factory=list)
-    began: float = 0.0
-    fetch_s: float = 0.0
-    finish_s: float = 0.0
-    #: Whether a job may still be running, or was never allowed to start.
-    held: bool = False
-
-    @property
-    def job_ids(self) -> tuple[str, ...]:
-        """The provider's jobs so far."""
-        return tuple(job.job_id for job in self.jobs if job.job_id)
-
-
-@attrs.frozen(kw_only=True)
-class Part:
-    """What one job made of its share."""
-
-    artifacts: tuple[Artifact, ...] = ()
-    status: JobStatus | None = None
-    revised_prompt: str | None = None
-    error: GenerationError | None = None
-
 
 @attrs.define(kw_only=True, eq=False)
 class Engine:
-    """Runs tasks; owns gates and pauses. Everything it needs is handed in."""
+    """Runs tasks. Everything it needs is handed in."""
 
     #: Returns the provider for a task.
     choose: Callable[[Task], Provider]
     rewriters: Sequence[tuple[str, Rewriter]]
+    parts: PartRunner
     journal: Journal
-    fetcher: Fetcher
-    finisher: Finisher
     settings: Settings
     events: EventQueue
-    #: Runs what may outlive a task.
-    background: Callable[[Coroutine[Any, Any, None]], object]
-    gates: dict[tuple[str, str], Gate] = attrs.field(factory=dict, init=False)
-    paused: dict[str, PausedError] = attrs.field(factory=dict, init=False)
 
     async def run(self, life: Life) -> Outcome:
         """Return the task's outcome; raises nothing but `CancelledError`."""
         life.began = asyncio.get_running_loop().time()
-        life.key = life.task.id or str(life.index)
         try:
             outcome = await self._run(life)
         except GenerationError as error:
@@ -120,7 +60,8 @@ class Engine:
 
     async def end(self, life: Life, outcome: Outcome) -> None:
         """Tell the journal and the observers."""
-        await self.journal.finish(life.key, outcome)
+        if life.entry is not None:
+            await self.journal.finish(life.entry.key, outcome)
         if outcome.ok:
             _log.info("task.done", task=life.key, files=len(outcome.artifacts))
         else:
@@ -178,8 +119,7 @@ class Engine:
         return prepared
 
     async def _run(self, life: Life) -> Outcome:
-        entry = await self.journal.admit(life.task, life.index)
-        life.key = entry.key
+        entry = life.entry = await self.journal.admit(life.task, life.index)
         if self.events:
             self.events.put(TaskAdmitted(key=entry.key, index=life.index))
         self.settings.name.check(life.task.metadata)
@@ -188,7 +128,7 @@ class Engine:
         shares = self._split(task, self.prepare(task, provider).per_job)
         prepared = [self.prepare(share, provider) for share in shares]
         if len(shares) == 1:
-            parts = [await self._part(life, entry, shares[0], prepared[0], 0, 0)]
+            parts = [await self.parts.run(life, entry, shares[0], prepared[0], 0, 0)]
         else:
             parts = await self._parts(life, entry, shares, prepared)
         return self._assemble(life, entry, task, prepared[0], parts)
@@ -233,106 +173,12 @@ class Engine:
         async with asyncio.TaskGroup() as group:
             offsets = [sum(share.n for share in shares[:i]) for i in range(len(shares))]
             running = [
-                group.create_task(self._part(life, entry, share, ready, i, offset))
+                group.create_task(self.parts.run(life, entry, share, ready, i, offset))
                 for i, (share, ready, offset) in enumerate(
                     zip(shares, prepared, offsets, strict=True)
                 )
             ]
         return [each.result() for each in running]
-
-    async def _part(
-        self, life: Life, entry: Entry, share: Task, prepared: Prepared, index: int, offset: int
-    ) -> Part:
-        """Run one job and finish its files; its error is a value, so that others go on."""
-        assert life.provider is not None
-        provider = life.provider
-        account = provider.account_key()
-        key = PartKey(task=entry.key, index=index)
-        job = Job(
-            key=key,
-            provider=provider,
-            request=prepared.request,
-            gate=self.gate(provider, share),
-            journal=self.journal,
-            settings=self.settings,
-            events=self.events,
-            background=self.background,
-            admit=lambda: self._check_pause(account),
-        )
-        life.jobs.append(job)
-        try:
-            status = await job.run(priority=share.priority)
-        except GenerationError as error:
-            self._pause_on(account, error)
-            if job.open or isinstance(error, HELD):
-                life.held = True
-            else:
-                await self.journal.record(key, Failed(error=error))
-            return Part(error=error)
-        return await self._finish_part(life, entry, job, status, offset)
-
-    async def _finish_part(
-        self, life: Life, entry: Entry, job: Job, status: JobStatus, offset: int
-    ) -> Part:
-        artifacts: list[Artifact] = []
-        raws: list[RawFile] = []
-        error: GenerationError | None = None
-        made, missing = pictures(status)
-        if not made:
-            reason = missing[0].error if missing else JobFailedError("it made nothing")
-            await self.journal.record(job.key, Failed(error=reason))
-            return Part(error=reason)
-        try:
-            raws = await self._fetch(life, job, status)
-            await self.journal.record(job.key, Fetched(files=tuple(str(r.path) for r in raws)))
-            began = asyncio.get_running_loop().time()
-            for place, raw in enumerate(raws, start=1):
-                artifacts += await self.finisher.finish(
-                    raw,
-                    entry,
-                    provider=job.provider.name,
-                    number=offset + place,
-                    total=max(entry.task.n, len(raws)),
-                )
-            life.finish_s += asyncio.get_running_loop().time() - began
-            await self.journal.record(job.key, Stored(artifacts=tuple(artifacts)))
-            await asyncio.to_thread(_remove, raws)
-        except StageError as stage:
-            stage.job_id = stage.job_id or job.job_id
-            error = stage
-            await self.journal.record(job.key, Failed(error=error))
-        if error is None and missing:
-            error = missing[0].error
-        revised = next((raw.revised_prompt for raw in raws if raw.revised_prompt), None)
-        return Part(artifacts=tuple(artifacts), status=status, revised_prompt=revised, error=error)
-
-    async def _fetch(self, life: Life, job: Job, status: JobStatus) -> list[RawFile]:
-        began = asyncio.get_running_loop().time()
-        await self.journal.record(job.key, Finished(outputs=status.outputs))
-        try:
-            return await self._fetch_all(job, status)
-        except DownloadError:
-            if job.ref is None:
-                raise
-            # The address may have expired; asking again costs nothing and may renew it.
-            fresh = await bounded(
-                job.provider.poll(job.ref),
-                timeout_s=self.settings.request_timeout(job.provider.limits),
-                what=f"poll of {job.provider.name}",
-            )
-            if not isinstance(fresh, JobStatus) or fresh.outputs == status.outputs:
-                raise
-            await self.journal.record(job.key, Finished(outputs=fresh.outputs))
-            return await self._fetch_all(job, fresh)
-        finally:
-            life.fetch_s += asyncio.get_running_loop().time() - began
-
-    async def _fetch_all(self, job: Job, status: JobStatus) -> list[RawFile]:
-        made, _ = pictures(status)
-        return [
-            await self.fetcher.fetch(output, job.provider, name=f"{job.key}-{i}")
-            for i, output in enumerate(made)
-        ]
 
     def _assemble(
         self, life: Life, entry: Entry, task: Task, prepared: Prepared, parts: Sequence[Part]
@@ -371,28 +217,3 @@ class Engine:
             },
             warnings=prepared.warnings,
         )
-
-    def gate(self, provider: Provider, task: Task) -> Gate:
-        """The gate through which `task` goes at `provider`."""
-        key = (provider.account_key(), provider.quota_key(task))
-        if key not in self.gates:
-            self.gates[key] = LocalGate(self.settings.concurrency, provider.limits)
-        return self.gates[key]
-
-    def _check_pause(self, account: str) -> None:
-        if (pause := self.paused.get(account)) is not None:
-            raise PausedError(str(pause), reason=pause.reason)
-
-    def _pause_on(self, account: str, error: GenerationError) -> None:
-        """Credentials and credit concern every task of the account, so none is burnt on them."""
-        if isinstance(error, AuthError | BillingError) and account not in self.paused:
-            what = "credentials" if isinstance(error, AuthError) else "account"
-            self.paused[account] = PausedError(
-                f"paused: the provider refuses the {what}: {error}", reason=str(error)
-            )
-            _log.error("run.paused", account=account, reason=type(error).__name__)
-
-
-def _remove(raws: Sequence[RawFile]) -> None:
-    for raw in raws:
-        raw.path.unlink(missing_ok=True)

@@ -1,20 +1,17 @@
-"""Job slots and request paces: how much may happen at once, and how fast.
+"""Job slots: how many jobs of one account and quota key may be between submit and end.
 
-`Gate` is the seam; `LocalGate` serves one studio. A gate belongs to an account and a quota
-key; slots bound the jobs between submit and end, paces bound the requests a second.
+`Gate` is the seam; `LocalGate` serves one studio.
 """
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 import attrs
-from aiolimiter import AsyncLimiter
 
-from holodeck_gen._provider import Action, Limits
+from holodeck_gen._provider import Limits
 from holodeck_gen.errors import ConfigError
 
 #: Jobs at once where neither the user nor the provider says: one is always allowed.
@@ -99,55 +96,6 @@ class Gate(Protocol):
         """Wait for a free slot; higher priorities first, then in order."""
         ...
 
-    async def token(self, action: Action) -> None:
-        """Wait for the turn to send one request."""
-        ...
-
-    async def departure(self, action: Action) -> None:
-        """Wait out what is left of the pace; the very last thing before sending."""
-        ...
-
-    def hold(self, action: Action, seconds: float) -> None:
-        """No request of this kind for so long: the provider asked for it."""
-        ...
-
-
-#: Makes the gate of one account and quota key.
-GateFactory: TypeAlias = Callable[[Concurrency, Limits], Gate]
-
-
-@attrs.define(eq=False)
-class _Pace:
-    """Requests at least `interval_s` apart, as sent; no catching up after a pause."""
-
-    interval_s: float
-    _limiter: AsyncLimiter = attrs.field(init=False)
-    _next: float = attrs.field(default=float("-inf"), init=False)
-    _closed_until: float = attrs.field(default=float("-inf"), init=False)
-
-    def __attrs_post_init__(self) -> None:
-        # Capacity 1: the bucket's burst and leak would let nearly twice the rate pass.
-        self._limiter = AsyncLimiter(1, self.interval_s)
-
-    async def token(self) -> None:
-        clock = asyncio.get_running_loop().time
-        while (rest := self._closed_until - clock()) > 0:  # noqa: ASYNC110 -- it may be extended
-            await asyncio.sleep(rest)
-        await self._limiter.acquire()
-
-    async def departure(self) -> None:
-        # What happens between token and sending takes a varying time, so tokens that are far
-        # enough apart do not yet make requests that are.
-        now = asyncio.get_running_loop().time()
-        leave = max(now, self._next)
-        self._next = leave + self.interval_s
-        if leave > now:
-            await asyncio.sleep(leave - now)
-
-    def hold(self, seconds: float) -> None:
-        now = asyncio.get_running_loop().time()
-        self._closed_until = max(self._closed_until, now + seconds)
-
 
 @attrs.define(eq=False)
 class LocalGate:
@@ -160,7 +108,6 @@ class LocalGate:
     _waiting: list[tuple[int, int, asyncio.Future[None]]] = attrs.field(factory=list, init=False)
     _sequence: int = attrs.field(default=0, init=False)
     _clean: int = attrs.field(default=0, init=False)
-    _paces: dict[Action, _Pace] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.ceiling = self.concurrency.start(self.limits)
@@ -184,26 +131,6 @@ class LocalGate:
         else:
             self.held += 1
         return _LocalSlot(self)
-
-    async def token(self, action: Action) -> None:
-        if (pace := self._pace(action)) is not None:
-            await pace.token()
-
-    async def departure(self, action: Action) -> None:
-        if (pace := self._pace(action)) is not None:
-            await pace.departure()
-
-    def hold(self, action: Action, seconds: float) -> None:
-        if (pace := self._pace(action)) is not None:
-            pace.hold(seconds)
-
-    def _pace(self, action: Action) -> _Pace | None:
-        if action not in self._paces:
-            rate = self.limits.rate(action)
-            if rate is None:
-                return None
-            self._paces[action] = _Pace(1 / rate)
-        return self._paces[action]
 
     def _refused(self) -> None:
         # A number given by the user is not searched, only obeyed.

@@ -8,9 +8,10 @@ from typing import Literal, TypeAlias
 import attrs
 
 from holodeck_gen._calls import bounded
-from holodeck_gen._engine import Engine, Life
+from holodeck_gen._engine import Engine
 from holodeck_gen._log import Logger
 from holodeck_gen._outcome import Failure, Outcome, Result
+from holodeck_gen._part import Life
 
 _log = Logger("holodeck_gen.handle")
 
@@ -29,7 +30,7 @@ class AsyncHandle:
     @property
     def id(self) -> str:
         """The task's id, or its key once it is admitted."""
-        return self.life.key or self.life.task.id or str(self.life.index)
+        return self.life.key
 
     def status(self) -> Progress:
         """How it stands; asks nobody."""

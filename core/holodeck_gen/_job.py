@@ -12,6 +12,7 @@ from typing import Any
 
 import attrs
 
+from holodeck_gen._accounts import Account
 from holodeck_gen._calls import bounded, finish
 from holodeck_gen._gate import Gate, Slot
 from holodeck_gen._journal import Journal, PartKey, Refused, Submitted, Submitting, Uncertain
@@ -54,14 +55,13 @@ class Job:
     key: PartKey
     provider: Provider
     request: JsonObject
+    account: Account
     gate: Gate
     journal: Journal
     settings: Settings
     events: EventQueue
     #: Runs what outlives the task: watching a slot that a job may still occupy.
     background: Callable[[Coroutine[Any, Any, None]], object]
-    #: Raises where the account is paused.
-    admit: Callable[[], None]
     ref: JobRef | None = attrs.field(default=None, init=False)
     attempts: int = attrs.field(default=0, init=False)
     wait_s: float = attrs.field(default=0.0, init=False)
@@ -114,16 +114,15 @@ class Job:
         )
 
     async def _send(self) -> JobStatus | None:
-        self.admit()
-        await self.gate.token("submit")
-        # The account may have been paused while this waited.
-        self.admit()
+        await self._token("submit")
+        # The account may have been paused while this waited for its slot or its turn.
+        self.account.check()
         return await finish(asyncio.ensure_future(self._send_and_record()))
 
     async def _send_and_record(self) -> JobStatus | None:
         self.attempts += 1
         await self.journal.record(self.key, Submitting(attempt=self.attempts))
-        await self.gate.departure("submit")
+        await self._departure("submit")
         self._may_run = True
         try:
             answer = await bounded(
@@ -221,8 +220,8 @@ class Job:
 
         async def once() -> JobStatus:
             nonlocal surprises
-            await self.gate.token("poll")
-            await self.gate.departure("poll")
+            await self._token("poll")
+            await self._departure("poll")
             try:
                 return await self._ask()
             except (JobFailedError, ContentRejectedError) as error:
@@ -269,8 +268,8 @@ class Job:
                 if self.ref is None:
                     continue
                 try:
-                    await self.gate.token("poll")
-                    await self.gate.departure("poll")
+                    await self._token("poll")
+                    await self._departure("poll")
                     if (await self._ask()).final:
                         return
                 except (JobFailedError, ContentRejectedError):
@@ -281,8 +280,9 @@ class Job:
             slot.release(clean=False)
 
     async def _retrying(self, action: Action, error: RetryableError, wait_s: float) -> None:
-        if isinstance(error, ThrottledError):
-            self.gate.hold(action, wait_s)
+        pace = self.account.pace(self.provider, action)
+        if isinstance(error, ThrottledError) and pace is not None:
+            pace.hold(wait_s)
         _log.warning(
             "request.retried",
             action=action,
@@ -304,6 +304,14 @@ class Job:
                     wait_s=wait_s,
                 )
             )
+
+    async def _token(self, action: Action) -> None:
+        if (pace := self.account.pace(self.provider, action)) is not None:
+            await pace.token()
+
+    async def _departure(self, action: Action) -> None:
+        if (pace := self.account.pace(self.provider, action)) is not None:
+            await pace.departure()
 
     def _report(self, status: JobStatus) -> None:
         _log.info(

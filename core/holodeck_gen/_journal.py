@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 import attrs
 
 from holodeck_gen._artifact import Artifact
+from holodeck_gen._identity import digest
 from holodeck_gen._provider import JobRef, Output
 from holodeck_gen._task import Task
 from holodeck_gen.errors import GenerationError, InvalidTaskError, JournalError
@@ -208,7 +209,7 @@ class MemoryJournal:
         self._seen.execute("CREATE TABLE names (name TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID")
 
     async def admit(self, task: Task, index: int) -> Entry:
-        stem = task.id if task.id is not None else task.digest()
+        stem = task.id if task.id is not None else digest(task)
         (count,) = self._seen.execute(
             "INSERT INTO keys VALUES (?, 1) ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n",
             (stem,),

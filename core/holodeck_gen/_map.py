@@ -19,8 +19,10 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from holodeck_gen._engine import Engine, Life
+from holodeck_gen._accounts import Accounts
+from holodeck_gen._engine import Engine
 from holodeck_gen._outcome import Outcome
+from holodeck_gen._part import Life
 from holodeck_gen._stages import Expander
 from holodeck_gen._task import Task
 from holodeck_gen.errors import GenerationError, PausedError, RewriteError
@@ -46,6 +48,7 @@ class MapRun:
     """
 
     engine: Engine
+    accounts: Accounts
     tasks: Tasks
     expanders: Sequence[tuple[str, Expander]]
     ordered: bool
@@ -83,8 +86,7 @@ class MapRun:
             await self._close()
         if self._failure is not None:
             raise self._failure
-        if self.engine.paused:
-            pause = next(iter(self.engine.paused.values()))
+        if (pause := self.accounts.paused) is not None:
             raise PausedError(str(pause), reason=pause.reason)
 
     async def _close(self) -> None:
@@ -102,7 +104,7 @@ class MapRun:
         try:
             async for task in self._expanded():
                 await self._room()
-                if self.stopped.is_set() or self.engine.paused:
+                if self.stopped.is_set() or self.accounts.paused:
                     break
                 running = self.spawn(self._one(Life(index=index, task=task)))
                 self._running.add(running)
@@ -115,7 +117,7 @@ class MapRun:
             self._changed.set()
 
     async def _room(self) -> None:
-        while not self.stopped.is_set() and not self.engine.paused:
+        while not self.stopped.is_set() and not self.accounts.paused:
             waiting = len(self._ready) + len(self._early)
             if len(self._running) < self.window() and waiting < self.undelivered:
                 return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen._registry import did_you_mean
+from holodeck_gen._nearest import did_you_mean
 from holodeck_gen._size import format_size
 from holodeck_gen.errors import ConfigError, InvalidTaskError
 from holodeck_gen.files import safe_component, safe_name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import cattrs
 
-from holodeck_gen._registry import did_you_mean
+from holodeck_gen._nearest import did_you_mean
 from holodeck_gen.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, get_args
 
 import attrs
 
+from holodeck_gen._nearest import did_you_mean, nearest
 from holodeck_gen._plugins import Plugins
 from holodeck_gen._provider import Context
 from holodeck_gen.errors import (
@@ -235,21 +235,3 @@ def _stage(staged: list[tuple[Any, ...]], kind: Kind) -> Register:
         staged.append((kind, name, factory, options, summary))
 
     return register
-
-
-def nearest(name: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Up to three of `names` that are spelt like `name`, best first."""
-    folded = {each.casefold(): each for each in names}
-    close = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.6)
-    return tuple(folded[each] for each in close)
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The end of an error message: the nearest names, or all of them where none is near."""
-    known = sorted(names)
-    close = nearest(name, known)
-    if close:
-        return f"; did you mean {' or '.join(repr(each) for each in close)}?"
-    if known:
-        return f"; there are: {', '.join(known)}"
-    return "; there are none"

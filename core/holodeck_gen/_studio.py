@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
+from holodeck_gen._accounts import Accounts
 from holodeck_gen._config import Config
-from holodeck_gen._engine import Engine, Life
+from holodeck_gen._engine import Engine
 from holodeck_gen._fetch import Fetcher
 from holodeck_gen._finish import Finisher
 from holodeck_gen._handle import AsyncHandle
@@ -21,6 +22,7 @@ from holodeck_gen._journal import Journal, MemoryJournal
 from holodeck_gen._map import MapRun, Tasks
 from holodeck_gen._names import NameTemplate
 from holodeck_gen._outcome import Failure, Outcome, Result
+from holodeck_gen._part import Life, PartRunner
 from holodeck_gen._registry import Factory, Kind, Registry
 from holodeck_gen._resolve import Maker, Named, Resolver
 from holodeck_gen._settings import Settings
@@ -156,6 +158,7 @@ class AsyncStudio:
         spool = await asyncio.to_thread(self._prepare_folders)
         self.events = EventQueue([*self._observers, *self._resolver.observers()])
         self._journal = self._open_journal()
+        self._accounts = Accounts(concurrency=self.settings.concurrency)
         self._engine = self._make_engine(spool)
         return self
 
@@ -210,6 +213,7 @@ class AsyncStudio:
         """
         run = MapRun(
             engine=self._engine,
+            accounts=self._accounts,
             tasks=tasks,
             expanders=self._expanders,
             ordered=ordered,
@@ -240,7 +244,7 @@ class AsyncStudio:
         except PausedError as pause:
             begun = len(outcomes)
             outcomes += [
-                self._engine.failure(Life(index=i, task=task, key=task.id or str(i)), pause)
+                self._engine.failure(Life(index=i, task=task), pause)
                 for i, task in enumerate(given[begun:], start=begun)
             ]
         return outcomes
@@ -281,9 +285,8 @@ class AsyncStudio:
             raise ConfigError(str(error.args[0])) from error
 
     def _make_engine(self, spool: Path) -> Engine:
-        return Engine(
-            choose=self._choose,
-            rewriters=self._maker.stages(self._rewrite),
+        parts = PartRunner(
+            accounts=self._accounts,
             journal=self._journal,
             fetcher=Fetcher(
                 folder=spool,
@@ -301,6 +304,14 @@ class AsyncStudio:
             settings=self.settings,
             events=self.events,
             background=self._spawn,
+        )
+        return Engine(
+            choose=self._choose,
+            rewriters=self._maker.stages(self._rewrite),
+            parts=parts,
+            journal=self._journal,
+            settings=self.settings,
+            events=self.events,
         )
 
     def _open_journal(self) -> Journal:
@@ -338,12 +349,11 @@ class AsyncStudio:
         return max(self._pool, key=lambda provider: self._room_at(provider, task))
 
     def _room_at(self, provider: Provider, task: Task) -> int:
-        gate = self._engine.gate(provider, task)
+        gate = self._accounts.of(provider).gate(provider, task)
         return gate.ceiling - gate.held - gate.waiting
 
     def _window(self) -> int:
-        ceilings = sum(gate.ceiling for gate in self._engine.gates.values())
-        return max(self.settings.window, 2 * ceilings)
+        return max(self.settings.window, 2 * self._accounts.ceiling)
 
     def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
 from holodeck_gen._artifact import Artifact
 from holodeck_gen._size import parse_size
-from holodeck_gen._values import JsonObject, check_integer, check_text, freeze_object, thaw
+from holodeck_gen._values import JsonObject, check_integer, check_text, freeze_object
 from holodeck_gen.errors import InvalidTaskError
 
 if TYPE_CHECKING:
@@ -115,17 +113,3 @@ class Task:
         for name in ("kind", "n", "priority"):
             if getattr(self, name) is None:
                 raise InvalidTaskError(f"{name} cannot be null")
-
-    def digest(self) -> str:
-        """32 hex digits over everything that was asked for, without the id.
-
-        Equal tasks have equal digests on every machine; which of several equal ones is
-        meant is told by their order.
-        """
-        from holodeck_gen._codec import to_json
-
-        fields: dict[str, Any] = thaw(to_json(self))
-        for name in ("id", "metadata", "output", "priority", "affinity"):
-            fields.pop(name, None)
-        text = json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

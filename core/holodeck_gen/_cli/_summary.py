@@ -87,7 +87,11 @@ class Tally:
     def _remember(self, failure: Failure) -> None:
         if failure.state == "cancelled":
             return
-        reason = f"{type(failure.error).__name__}: {failure.error}"
+        words = str(failure.error)
+        for own in (failure.job_id, failure.key):
+            # Without what is different in each, equal reasons count as equal.
+            words = words.replace(own, "…") if own else words
+        reason = f"{type(failure.error).__name__}: {words}"
         if reason in self.reasons or len(self.reasons) < _REASONS:
             self.reasons[reason] += 1
 

@@ -1,0 +1,96 @@
+"""What tasks of one account share: job slots, request paces, and whether it is paused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from holodeck_gen._gate import Concurrency, Gate, LocalGate
+from holodeck_gen._log import Logger
+from holodeck_gen._pace import Pace
+from holodeck_gen._provider import Action, Provider
+from holodeck_gen.errors import AuthError, BillingError, GenerationError, PausedError
+
+if TYPE_CHECKING:
+    from holodeck_gen._task import Task
+
+_log = Logger("holodeck_gen.accounts")
+
+
+@attrs.define(kw_only=True, eq=False)
+class Account:
+    """One set of credentials at one endpoint.
+
+    Attributes:
+        key: The provider's `account_key`.
+        paused: Why nothing may be submitted, if so.
+    """
+
+    key: str
+    concurrency: Concurrency
+    paused: PausedError | None = attrs.field(default=None, init=False)
+    _gates: dict[str, Gate] = attrs.field(factory=dict, init=False)
+    _paces: dict[Action, Pace | None] = attrs.field(factory=dict, init=False)
+
+    def gate(self, provider: Provider, task: Task) -> Gate:
+        """The job slots that `task` shares."""
+        quota = provider.quota_key(task)
+        if quota not in self._gates:
+            self._gates[quota] = LocalGate(self.concurrency, provider.limits)
+        return self._gates[quota]
+
+    def pace(self, provider: Provider, action: Action) -> Pace | None:
+        """The pace of one action; None where there is no limit."""
+        if action not in self._paces:
+            rate = provider.limits.rate(action)
+            self._paces[action] = None if rate is None else Pace(1 / rate)
+        return self._paces[action]
+
+    @property
+    def ceiling(self) -> int:
+        """Jobs at once that are allowed now, over all quotas."""
+        return sum(gate.ceiling for gate in self._gates.values())
+
+    def check(self) -> None:
+        """Raise where nothing may be submitted.
+
+        Raises:
+            PausedError: It is paused.
+        """
+        if self.paused is not None:
+            raise PausedError(str(self.paused), reason=self.paused.reason)
+
+    def consider(self, error: GenerationError) -> None:
+        """Pause on refused credentials or credit: no other task would fare better."""
+        if isinstance(error, AuthError | BillingError) and self.paused is None:
+            what = "credentials" if isinstance(error, AuthError) else "account"
+            self.paused = PausedError(
+                f"paused: the provider refuses the {what}: {error}", reason=str(error)
+            )
+            _log.error("run.paused", account=self.key, reason=type(error).__name__)
+
+
+@attrs.define(kw_only=True, eq=False)
+class Accounts:
+    """Every account in use."""
+
+    concurrency: Concurrency
+    _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
+
+    def of(self, provider: Provider) -> Account:
+        """The account that `provider` uses."""
+        key = provider.account_key()
+        if key not in self._accounts:
+            self._accounts[key] = Account(key=key, concurrency=self.concurrency)
+        return self._accounts[key]
+
+    @property
+    def ceiling(self) -> int:
+        """Jobs at once that are allowed now, over all accounts."""
+        return sum(account.ceiling for account in self._accounts.values())
+
+    @property
+    def paused(self) -> PausedError | None:
+        """The first pause, if any account is paused."""
+        return next((each.paused for each in self._accounts.values() if each.paused), None)
