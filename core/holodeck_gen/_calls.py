@@ -69,6 +69,11 @@ async def finish(task: asyncio.Task[T]) -> T:
     return task.result()
 
 
+def words(error: BaseException) -> str:
+    """What an error says, or at least its name."""
+    return str(error) or type(error).__name__
+
+
 async def _abandon(task: asyncio.Future[Any]) -> None:
     task.cancel()
     task.add_done_callback(_look)

@@ -13,10 +13,11 @@ from typing import Any
 import attrs
 
 from holodeck_gen._accounts import Account
-from holodeck_gen._calls import bounded, finish
+from holodeck_gen._calls import bounded, finish, words
 from holodeck_gen._gate import Gate, Slot
 from holodeck_gen._journal import Journal, PartKey, Refused, Submitted, Submitting, Uncertain
 from holodeck_gen._log import Logger
+from holodeck_gen._poll import Poller
 from holodeck_gen._provider import Action, JobRef, JobStatus, Provider
 from holodeck_gen._retry import repeat
 from holodeck_gen._settings import Settings
@@ -25,7 +26,6 @@ from holodeck_gen.errors import (
     ContentRejectedError,
     GenerationError,
     JobFailedError,
-    JobTimeoutError,
     ProviderError,
     RetryableError,
     SlotRefusedError,
@@ -89,7 +89,7 @@ class Job:
             status = await self._submit(slot)
             if status is None:
                 accepted = clock()
-                status = await self._until_final(accepted)
+                status = await self._poller().until_final(accepted)
             self._ended = True
         finally:
             self.run_s = clock() - accepted
@@ -114,7 +114,8 @@ class Job:
         )
 
     async def _send(self) -> JobStatus | None:
-        await self._token("submit")
+        if (pace := self.account.pace(self.provider, "submit")) is not None:
+            await pace.token()
         # The account may have been paused while this waited for its slot or its turn.
         self.account.check()
         return await finish(asyncio.ensure_future(self._send_and_record()))
@@ -122,7 +123,8 @@ class Job:
     async def _send_and_record(self) -> JobStatus | None:
         self.attempts += 1
         await self.journal.record(self.key, Submitting(attempt=self.attempts))
-        await self._departure("submit")
+        if (pace := self.account.pace(self.provider, "submit")) is not None:
+            await pace.departure()
         self._may_run = True
         try:
             answer = await bounded(
@@ -161,7 +163,7 @@ class Job:
             await self._record_refusal(error)
             return error
         uncertain = SubmitUncertainError(
-            f"the answer to a submit was lost ({_words(error)}); {self.provider.name} may have"
+            f"the answer to a submit was lost ({words(error)}); {self.provider.name} may have"
             " made and billed a job, so it is not sent again",
             code=getattr(error, "code", None),
             request_id=getattr(error, "request_id", None),
@@ -173,7 +175,7 @@ class Job:
         if not self._may_repeat():
             return uncertain
         again = TransientError(
-            f"submit to {self.provider.name} failed: {_words(error)}",
+            f"submit to {self.provider.name} failed: {words(error)}",
             retry_after=getattr(error, "retry_after", None),
             provider=self.provider.name,
         )
@@ -192,72 +194,6 @@ class Job:
     async def _record_refusal(self, error: GenerationError) -> None:
         await self.journal.record(self.key, Refused(attempt=self.attempts, error=error))
 
-    async def _until_final(self, accepted: float) -> JobStatus:
-        limits = self.provider.limits
-        clock = asyncio.get_running_loop().time
-        deadline = accepted + self.settings.job_timeout(limits)
-        pause = limits.poll_interval_s
-        while True:
-            await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
-            overdue = clock() >= deadline
-            try:
-                # One poll is allowed past the deadline, so that a job is not called overdue
-                # only because nobody has looked.
-                async with asyncio.timeout_at(
-                    max(deadline, clock() + self.settings.request_timeout(limits))
-                ):
-                    status = await self._poll()
-            except TimeoutError:
-                raise self._overdue() from None
-            if status.final:
-                return status
-            if overdue:
-                raise self._overdue()
-            pause = status.retry_hint_s or limits.poll_interval_s
-
-    async def _poll(self) -> JobStatus:
-        surprises = 0
-
-        async def once() -> JobStatus:
-            nonlocal surprises
-            await self._token("poll")
-            await self._departure("poll")
-            try:
-                return await self._ask()
-            except (JobFailedError, ContentRejectedError) as error:
-                return JobStatus(phase="failed", error=error)
-            except ProviderError as error:
-                error.job_id = error.job_id or self.job_id
-                raise
-            except Exception as error:
-                surprises += 1
-                if surprises >= self.settings.attempts:
-                    raise ProviderError(
-                        f"{self.provider.name} cannot tell how job {self.job_id} is doing:"
-                        f" {_words(error)}; the job may still finish",
-                        provider=self.provider.name,
-                        job_id=self.job_id,
-                    ) from error
-                raise TransientError(_words(error), job_id=self.job_id) from error
-
-        async def on_retry(error: RetryableError, wait_s: float) -> None:
-            await self._retrying("poll", error, wait_s)
-
-        return await repeat(
-            once, self.settings.patient_policy(), sleep=asyncio.sleep, on_retry=on_retry
-        )
-
-    async def _ask(self) -> JobStatus:
-        assert self.ref is not None
-        status = await bounded(
-            self.provider.poll(self.ref),
-            timeout_s=self.settings.request_timeout(self.provider.limits),
-            what=f"poll of {self.provider.name}",
-        )
-        if not isinstance(status, JobStatus):
-            raise TypeError(f"poll returned {type(status).__name__}, not a JobStatus")
-        return status
-
     async def _linger(self, slot: Slot) -> None:
         """Keep the slot of a job that nobody waits for until it is surely free."""
         clock = asyncio.get_running_loop().time
@@ -268,9 +204,7 @@ class Job:
                 if self.ref is None:
                     continue
                 try:
-                    await self._token("poll")
-                    await self._departure("poll")
-                    if (await self._ask()).final:
+                    if (await self._poller().ask()).final:
                         return
                 except (JobFailedError, ContentRejectedError):
                     return
@@ -305,13 +239,18 @@ class Job:
                 )
             )
 
-    async def _token(self, action: Action) -> None:
-        if (pace := self.account.pace(self.provider, action)) is not None:
-            await pace.token()
+    def _poller(self) -> Poller:
+        async def on_retry(error: RetryableError, wait_s: float) -> None:
+            await self._retrying("poll", error, wait_s)
 
-    async def _departure(self, action: Action) -> None:
-        if (pace := self.account.pace(self.provider, action)) is not None:
-            await pace.departure()
+        assert self.ref is not None
+        return Poller(
+            ref=self.ref,
+            provider=self.provider,
+            account=self.account,
+            settings=self.settings,
+            on_retry=on_retry,
+        )
 
     def _report(self, status: JobStatus) -> None:
         _log.info(
@@ -339,16 +278,3 @@ class Job:
     def job_id(self) -> str | None:
         """The provider's id of the job."""
         return self.ref.job_id if self.ref else None
-
-    def _overdue(self) -> JobTimeoutError:
-        return JobTimeoutError(
-            f"job {self.job_id} of {self.provider.name} has not ended after"
-            f" {self.settings.job_timeout(self.provider.limits):g} s; it is paid for and may"
-            " still finish",
-            provider=self.provider.name,
-            job_id=self.job_id,
-        )
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__

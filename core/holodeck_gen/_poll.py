@@ -1,0 +1,121 @@
+"""Asking after a job until it has ended or is overdue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import attrs
+
+from holodeck_gen._accounts import Account
+from holodeck_gen._calls import bounded, words
+from holodeck_gen._provider import JobRef, JobStatus, Provider
+from holodeck_gen._retry import repeat
+from holodeck_gen._settings import Settings
+from holodeck_gen.errors import (
+    ContentRejectedError,
+    JobFailedError,
+    JobTimeoutError,
+    ProviderError,
+    RetryableError,
+    TransientError,
+)
+
+
+@attrs.define(kw_only=True, eq=False)
+class Poller:
+    """Polls one job; polls are always safe to repeat."""
+
+    ref: JobRef
+    provider: Provider
+    account: Account
+    settings: Settings
+    on_retry: Callable[[RetryableError, float], Awaitable[None]]
+
+    async def until_final(self, accepted: float) -> JobStatus:
+        """Poll until the job has ended.
+
+        Args:
+            accepted: Loop time at which the provider accepted the job.
+
+        Raises:
+            JobTimeoutError: It is overdue.
+            ProviderError: The provider cannot tell how it is doing.
+        """
+        limits = self.provider.limits
+        clock = asyncio.get_running_loop().time
+        deadline = accepted + self.settings.job_timeout(limits)
+        pause = limits.poll_interval_s
+        while True:
+            await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
+            overdue = clock() >= deadline
+            try:
+                # One poll is allowed past the deadline, so that a job is not called overdue
+                # only because nobody has looked.
+                async with asyncio.timeout_at(
+                    max(deadline, clock() + self.settings.request_timeout(limits))
+                ):
+                    status = await self._poll()
+            except TimeoutError:
+                raise self._overdue() from None
+            if status.final:
+                return status
+            if overdue:
+                raise self._overdue()
+            pause = status.retry_hint_s or limits.poll_interval_s
+
+    async def _poll(self) -> JobStatus:
+        surprises = 0
+
+        async def once() -> JobStatus:
+            nonlocal surprises
+            try:
+                return await self.ask()
+            except (JobFailedError, ContentRejectedError) as error:
+                return JobStatus(phase="failed", error=error)
+            except ProviderError as error:
+                error.job_id = error.job_id or self.ref.job_id
+                raise
+            except Exception as error:
+                surprises += 1
+                if surprises >= self.settings.attempts:
+                    raise ProviderError(
+                        f"{self.provider.name} cannot tell how job {self.ref.job_id} is doing:"
+                        f" {words(error)}; the job may still finish",
+                        provider=self.provider.name,
+                        job_id=self.ref.job_id,
+                    ) from error
+                raise TransientError(words(error), job_id=self.ref.job_id) from error
+
+        return await repeat(
+            once, self.settings.patient_policy(), sleep=asyncio.sleep, on_retry=self.on_retry
+        )
+
+    async def ask(self) -> JobStatus:
+        """Poll once, in its turn.
+
+        Raises:
+            TypeError: The provider returned nonsense.
+            Exception: What the provider raised.
+        """
+        pace = self.account.pace(self.provider, "poll")
+        if pace is not None:
+            await pace.token()
+            await pace.departure()
+        status = await bounded(
+            self.provider.poll(self.ref),
+            timeout_s=self.settings.request_timeout(self.provider.limits),
+            what=f"poll of {self.provider.name}",
+        )
+        if not isinstance(status, JobStatus):
+            raise TypeError(f"poll returned {type(status).__name__}, not a JobStatus")
+        return status
+
+    def _overdue(self) -> JobTimeoutError:
+        return JobTimeoutError(
+            f"job {self.ref.job_id} of {self.provider.name} has not ended after"
+            f" {self.settings.job_timeout(self.provider.limits):g} s; it is paid for and may"
+            " still finish",
+            provider=self.provider.name,
+            job_id=self.ref.job_id,
+        )
