@@ -42,10 +42,17 @@ class Engine:
     settings: Settings
     events: EventQueue
 
-    async def run(self, life: Life) -> Outcome:
-        """Return the task's outcome; raises nothing but `CancelledError`."""
+    async def run(self, life: Life, error: GenerationError | None = None) -> Outcome:
+        """Return the task's outcome; raises nothing but `CancelledError`.
+
+        Args:
+            life: The task; filled in as it runs.
+            error: What went wrong with it already.
+        """
         life.began = asyncio.get_running_loop().time()
         try:
+            if error is not None:
+                raise error
             outcome = await self._run(life)
         except GenerationError as error:
             outcome = self.failure(life, error)
@@ -122,7 +129,7 @@ class Engine:
         entry = life.entry = await self.journal.admit(life.task, life.index)
         if self.events:
             self.events.put(TaskAdmitted(key=entry.key, index=life.index))
-        self.settings.name.check(life.task.metadata)
+        self.settings.name.check(life.task)
         task = await self._rewrite(entry)
         provider = life.provider = self.choose(task)
         shares = self._split(task, self.prepare(task, provider).per_job)

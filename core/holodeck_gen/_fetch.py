@@ -15,7 +15,7 @@ from holodeck_gen._log import Logger
 from holodeck_gen._provider import Bytes, JobStatus, Output, PartError, Provider, Url
 from holodeck_gen._retry import RetryPolicy, repeat
 from holodeck_gen._values import JsonObject
-from holodeck_gen.errors import DownloadError, RetryableError, TransientError
+from holodeck_gen.errors import DownloadError, RetryableError, StorageError, TransientError
 from holodeck_gen.files import safe_component, sync_folder
 
 if TYPE_CHECKING:
@@ -68,7 +68,13 @@ class Fetcher:
         data = output.data if isinstance(output, Bytes) else await self._download(output, provider)
         path = self.folder / f"{safe_component(name)}.raw"
         durable = provider.billing != "free"
-        await asyncio.to_thread(_write, path, data, durable=durable)
+        try:
+            await asyncio.to_thread(_write, path, data, durable=durable)
+        except OSError as error:
+            raise StorageError(
+                f"the spool {self.folder} cannot be written: {error.strerror or error}",
+                stage="spool",
+            ) from error
         return RawFile(
             path=path,
             media_type=output.media_type,

@@ -103,6 +103,14 @@ class Job:
             raise status.error or JobFailedError("the job failed and the provider gives no reason")
         return status
 
+    async def renewed(self) -> JobStatus | None:
+        """Ask an ended job once more, for addresses that have not expired."""
+        try:
+            return await self._poller().ask()
+        except Exception as error:
+            _log.warning("job.renewal_failed", job_id=self.job_id, error=repr(error))
+            return None
+
     async def _submit(self, slot: Slot) -> JobStatus | None:
         async def on_retry(error: RetryableError, wait_s: float) -> None:
             if isinstance(error, SlotRefusedError):

@@ -20,12 +20,13 @@ from typing import Any, TypeAlias
 import attrs
 
 from holodeck_gen._accounts import Accounts
+from holodeck_gen._calls import words
 from holodeck_gen._engine import Engine
 from holodeck_gen._outcome import Outcome
 from holodeck_gen._part import Life
 from holodeck_gen._stages import Expander
 from holodeck_gen._task import Task
-from holodeck_gen.errors import GenerationError, PausedError, RewriteError
+from holodeck_gen.errors import PausedError, RewriteError
 
 Tasks: TypeAlias = Iterable[Task | str] | AsyncIterable[Task | str]
 
@@ -102,11 +103,11 @@ class MapRun:
     async def _feed(self) -> None:
         index = 0
         try:
-            async for task in self._expanded():
+            async for task, error in self._expanded():
                 await self._room()
                 if self.stopped.is_set() or self.accounts.paused:
                     break
-                running = self.spawn(self._one(Life(index=index, task=task)))
+                running = self.spawn(self._one(Life(index=index, task=task), error))
                 self._running.add(running)
                 running.add_done_callback(self._done)
                 index += 1
@@ -124,9 +125,9 @@ class MapRun:
             self._changed.clear()
             await self._changed.wait()
 
-    async def _one(self, life: Life) -> None:
+    async def _one(self, life: Life, error: RewriteError | None) -> None:
         try:
-            outcome = await self.engine.run(life)
+            outcome = await self.engine.run(life, error)
         except asyncio.CancelledError:
             if self._closed or not self.stopped.is_set():
                 raise
@@ -155,39 +156,43 @@ class MapRun:
             self._feeder.cancel()
         self._changed.set()
 
-    async def _expanded(self) -> AsyncIterator[Task]:
+    async def _expanded(self) -> AsyncIterator[tuple[Task, RewriteError | None]]:
+        """Each task that is to be run, or that an expander failed on, with its error."""
         async for item in _read(self.tasks):
             task = Task(item) if isinstance(item, str) else item
             if not isinstance(task, Task):
                 raise TypeError(f"map takes tasks or prompts, not {type(task).__name__}")
-            tasks: Iterable[Task] = (task,)
-            for name, expander in self.expanders:
-                tasks = [made for each in tasks for made in _expand(name, expander, each)]
-            for each in tasks:
-                yield each
+            try:
+                made = expand(task, self.expanders)
+            except RewriteError as error:
+                yield task, error
+                continue
+            for each in made:
+                yield each, None
 
 
-def _expand(name: str, expander: Expander, task: Task) -> list[Task]:
-    try:
-        made = list(expander.expand(task))
-        for each in made:
-            if not isinstance(each, Task):
-                raise TypeError(f"it returned {type(each).__name__}, not tasks")
-    except GenerationError:
-        raise
-    except Exception as error:
-        raise RewriteError(
-            f"expander {name!r} failed: {error or type(error).__name__}",
-            stage=name,
-            task_id=task.id,
-        ) from error
-    if task.id is None:
-        return made
+def expand(task: Task, expanders: Sequence[tuple[str, Expander]]) -> list[Task]:
+    """Put `task` through every expander in turn; new tasks get the ids ``id~1``, ``id~2``, …
+
+    Raises:
+        RewriteError: An expander failed.
+    """
+    tasks = [task]
+    for name, expander in expanders:
+        try:
+            tasks = [made for each in tasks for made in expander.expand(each)]
+            strange = next((each for each in tasks if not isinstance(each, Task)), None)
+            if strange is not None:
+                raise TypeError(f"it returned {type(strange).__name__}, not tasks")
+        except RewriteError:
+            raise
+        except Exception as error:
+            raise RewriteError(f"expander {name!r} failed: {words(error)}", stage=name) from error
+    if task.id is None or tasks == [task]:
+        return tasks
     return [
-        attrs.evolve(each, id=f"{task.id}~{i}")
-        if each.id in (None, task.id) and each != task
-        else each
-        for i, each in enumerate(made, start=1)
+        attrs.evolve(each, id=f"{task.id}~{i}") if each.id in (None, task.id) else each
+        for i, each in enumerate(tasks, start=1)
     ]
 
 

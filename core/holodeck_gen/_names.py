@@ -9,17 +9,16 @@ import attrs
 
 from holodeck_gen._nearest import did_you_mean
 from holodeck_gen._size import format_size
-from holodeck_gen.errors import ConfigError, InvalidTaskError
+from holodeck_gen.errors import ConfigError, InvalidTaskError, StorageError
 from holodeck_gen.files import safe_component, safe_name
+from holodeck_gen._artifact import Artifact
+from holodeck_gen._journal import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from holodeck_gen._artifact import Artifact
-    from holodeck_gen._journal import Entry
+    from holodeck_gen._task import Task
 
-#: What a template may name besides a task's metadata.
-FIELDS = ("id", "index", "prompt", "seed", "key", "sha256", "model", "style", "size", "provider")
 DEFAULT_WITH_ID = "{id}"
 DEFAULT_WITHOUT_ID = "{prompt:.40}-{key}"
 
@@ -72,19 +71,18 @@ class NameTemplate:
         }
         return safe_name(_format(template, values))
 
-    def check(self, fields: Mapping[str, object]) -> None:
-        """Refuse a template that names a field neither known nor in a task's metadata.
+    def check(self, task: Task) -> None:
+        """Find out before any cost whether `task` can be named.
 
         Raises:
-            InvalidTaskError: It does.
+            InvalidTaskError: The template asks for what the task does not have, or the name
+                would leave the output folder.
         """
-        for _, field, _, _ in string.Formatter().parse(self.text or ""):
-            if field is not None and field not in FIELDS and field not in fields:
-                names = (*FIELDS, *fields)
-                raise InvalidTaskError(
-                    f"the name template asks for {field!r}, which the task does not have"
-                    f"{did_you_mean(field, names)}"
-                )
+        probe = Artifact(path="probe", media_type="", sha256="0" * 64, size_bytes=0, seed=0)
+        try:
+            self.render(Entry(key="0-1", task=task, index=0), probe, provider="probe")
+        except StorageError as error:
+            raise InvalidTaskError(str(error)) from error
 
 
 def numbered(name: str, number: int, total: int) -> str:
@@ -104,10 +102,15 @@ def _format(template: str, values: Mapping[str, object]) -> str:
         if field is None:
             continue
         value = values.get(field)
-        if value is None and field not in values:
-            raise InvalidTaskError(f"the name template asks for {field!r}, which is not there")
+        if value is None:
+            if field not in values:
+                raise InvalidTaskError(
+                    f"the name template asks for {field!r}, which the task does not have"
+                    f"{did_you_mean(field, values)}"
+                )
+            continue
         try:
-            text = format("" if value is None else value, spec or "")
+            text = format(value, spec or "")
         except (ValueError, TypeError):
             try:
                 text = format(str(value), spec or "")

@@ -10,7 +10,6 @@ import attrs
 
 from holodeck_gen._accounts import Accounts
 from holodeck_gen._artifact import Artifact
-from holodeck_gen._calls import bounded
 from holodeck_gen._fetch import Fetcher, RawFile, pictures
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job
@@ -163,12 +162,8 @@ class PartRunner:
             if job.ref is None:
                 raise
             # The address may have expired; asking again costs nothing and may renew it.
-            fresh = await bounded(
-                job.provider.poll(job.ref),
-                timeout_s=self.settings.request_timeout(job.provider.limits),
-                what=f"poll of {job.provider.name}",
-            )
-            if not isinstance(fresh, JobStatus) or fresh.outputs == status.outputs:
+            fresh = await job.renewed()
+            if fresh is None or fresh.outputs == status.outputs:
                 raise
             await self.journal.record(job.key, Finished(outputs=fresh.outputs))
             return await self._fetch_all(job, fresh)

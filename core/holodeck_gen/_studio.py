@@ -169,10 +169,10 @@ class AsyncStudio:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
-        left = [task for task in self._tasks if not task.done()]
-        for task in left:
-            task.cancel()
-        if left:
+        # A task that ends may leave one behind that watches its slot, so look again.
+        while left := [task for task in self._tasks if not task.done()]:
+            for task in left:
+                task.cancel()
             await asyncio.wait(left)
         await self._maker.aclose()
         await self._journal.aclose()
@@ -261,7 +261,7 @@ class AsyncStudio:
         Raises:
             InvalidTaskError: It cannot be run.
         """
-        self.settings.name.check(task.metadata)
+        self.settings.name.check(task)
         return self._engine.prepare(task, self._choose(task))
 
     def describe(self) -> StudioInfo:
@@ -317,14 +317,19 @@ class AsyncStudio:
     def _open_journal(self) -> Journal:
         if self._journal_argument not in ("automatic", None):
             return self._journal_argument  # type: ignore[return-value]
-        paid = [each.name for each in self._pool if each.billing != "free"]
-        if paid and self._journal_argument is not None and self._config.get("journal") != "none":
+        for provider in self._pool:
+            self._check_journal(provider)
+        return MemoryJournal()
+
+    def _check_journal(self, provider: Provider) -> None:
+        if provider.billing == "free" or self._journal_argument != "automatic":
+            return
+        if self._config.get("journal") != "none":
             raise ConfigError(
-                f"{paid[0]} costs money, and this release has no durable journal yet: after a"
-                " crash nothing would know of its jobs. To accept that, pass journal=None"
+                f"{provider.name} costs money, and this release has no durable journal yet: after"
+                " a crash nothing would know of its jobs. To accept that, pass journal=None"
                 " (on the command line: --set journal=none)"
             )
-        return MemoryJournal()
 
     def _prepare_folders(self) -> Path:
         if self._output is None:
@@ -342,6 +347,7 @@ class AsyncStudio:
         if task.provider is not None:
             if task.provider not in self._by_name:
                 made = self._maker.provider(self._resolver.provider(task.provider))
+                self._check_journal(made)
                 self._by_name[task.provider] = made
             return self._by_name[task.provider]
         if len(self._pool) == 1:
