@@ -15,6 +15,7 @@ from collections.abc import (
     Sequence,
 )
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import attrs
@@ -60,7 +61,7 @@ class MapRun:
     _ready: deque[Outcome] = attrs.field(factory=deque, init=False)
     _early: dict[int, Outcome] = attrs.field(factory=dict, init=False)
     _next: int = attrs.field(default=0, init=False)
-    _running: set[asyncio.Task[None]] = attrs.field(factory=set, init=False)
+    _running: dict[asyncio.Task[None], Life] = attrs.field(factory=dict, init=False)
     _changed: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _feeder: asyncio.Task[None] | None = attrs.field(default=None, init=False)
     _failure: Exception | None = attrs.field(default=None, init=False)
@@ -103,14 +104,16 @@ class MapRun:
     async def _feed(self) -> None:
         index = 0
         try:
-            async for task, error in self._expanded():
-                await self._room()
-                if self.stopped.is_set() or self.accounts.paused:
-                    break
-                running = self.spawn(self._one(Life(index=index, task=task), error))
-                self._running.add(running)
-                running.add_done_callback(self._done)
-                index += 1
+            async with aclosing(self._expanded()) as expanded:
+                async for task, error in expanded:
+                    await self._room()
+                    if self.stopped.is_set() or self.accounts.paused:
+                        break
+                    life = Life(index=index, task=task)
+                    running = self.spawn(self._one(life, error))
+                    self._running[running] = life
+                    running.add_done_callback(self._done)
+                    index += 1
         except Exception as error:
             # What is in work is delivered first; then the consumer hears of it.
             self._failure = error
@@ -145,7 +148,10 @@ class MapRun:
             self._next += 1
 
     def _done(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+        life = self._running.pop(task)
+        if task.cancelled() and not self._closed:
+            # Cancelled before its first step, so that its own handler never ran.
+            self._deliver(life.index, self.engine.cancelled(life))
         self._changed.set()
 
     async def stop(self) -> None:
@@ -156,7 +162,7 @@ class MapRun:
             self._feeder.cancel()
         self._changed.set()
 
-    async def _expanded(self) -> AsyncIterator[tuple[Task, RewriteError | None]]:
+    async def _expanded(self) -> AsyncGenerator[tuple[Task, RewriteError | None], None]:
         """Each task that is to be run, or that an expander failed on, with its error."""
         async for item in _read(self.tasks):
             task = Task(item) if isinstance(item, str) else item

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 import time
 from contextlib import aclosing
@@ -151,6 +152,7 @@ class AsyncStudio:
         self._maker = Maker(http=self._http, environ=self._config.environ, wall_clock=time.time)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._maps: set[MapRun] = set()
+        self._singles = itertools.count()
         self._stopped = asyncio.Event()
         self._pool = [self._maker.provider(each) for each in self._providers]
         self._by_name = {each.name: each for each in self._pool}
@@ -197,8 +199,7 @@ class AsyncStudio:
     def submit(self, task: Task | str, **fields: Any) -> AsyncHandle:
         """Begin one task and return its handle."""
         task = _task(task, fields)
-        self._singles = getattr(self, "_singles", -1) + 1
-        life = Life(index=self._singles, task=task)
+        life = Life(index=next(self._singles), task=task)
         return AsyncHandle(engine=self._engine, life=life, run=self._spawn(self._engine.run(life)))
 
     async def map(self, tasks: Tasks, *, ordered: bool = False) -> AsyncGenerator[Outcome, None]:
