@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holodeck_gen_providers.procedural import _draw
 from holodeck_gen_providers.procedural._draw import draw, render
 from holodeck_gen_providers.procedural._keywords import KEYWORDS, match, spellings
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-SIZE = 96
+SIZE = 64
 SCENES = (
     "mountains lake dawn pine",
     "city night rain",
@@ -30,9 +31,9 @@ SCENES = (
 )
 # A keyword is tried on these stages, as none has room for all; entropy varies the free hour.
 STAGES: tuple[tuple[frozenset[str], int], ...] = (
+    (frozenset({"sea"}), 9),
+    (frozenset({"lake"}), 7),
     (frozenset({"meadow"}), 5),
-    (frozenset({"lake"}), 6),
-    (frozenset({"sea", "sunset"}), 7),
 )
 
 
@@ -84,12 +85,10 @@ class TestMatch:
 
 class TestDraw:
     @pytest.mark.parametrize("prompt", SCENES)
-    def test_equal_arguments_give_equal_pictures(self, prompt: str) -> None:
-        assert difference(drawn(prompt), drawn(prompt)) == 0.0
-
-    @pytest.mark.parametrize("prompt", SCENES)
-    def test_the_seed_changes_the_picture(self, prompt: str) -> None:
-        assert difference(drawn(prompt, seed=1), drawn(prompt, seed=2)) > 2.0
+    def test_equal_arguments_give_equal_pictures_and_the_seed_others(self, prompt: str) -> None:
+        first = drawn(prompt, seed=1)
+        assert difference(first, drawn(prompt, seed=1)) == 0.0
+        assert difference(first, drawn(prompt, seed=2)) > 2.0
 
     def test_prompts_with_the_same_keywords_differ(self) -> None:
         assert difference(drawn("a calm lake"), drawn("the wild lake")) > 2.0
@@ -100,16 +99,20 @@ class TestDraw:
         assert picture.std() > 12.0
         assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 300
 
-    @pytest.mark.parametrize(("width", "height"), [(64, 64), (131, 67), (37, 203), (300, 40)])
-    @pytest.mark.parametrize("prompt", SCENES)
+    @pytest.mark.parametrize(
+        ("prompt", "width", "height"),
+        [(prompt, *((131, 67) if i % 2 else (37, 203))) for i, prompt in enumerate(SCENES)],
+    )
     def test_the_size_is_exact(self, prompt: str, width: int, height: int) -> None:
         image = draw(prompt, width=width, height=height, seed=3).image
         assert image.size == (width, height)
         assert image.mode == "RGB"
 
-    def test_large_pictures_have_their_size(self) -> None:
-        image = draw("minimal sea", width=3001, height=1700, seed=3).image
-        assert image.size == (3001, 1700)
+    def test_large_pictures_have_their_size(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """They are drawn smaller and enlarged; a low bound stands in for a large picture."""
+        monkeypatch.setattr(_draw, "_MAX_PIXELS", 64 * 64)
+        image = draw("sea", width=301, height=170, seed=3).image
+        assert image.size == (301, 170)
 
     def test_matched_words_are_told(self) -> None:
         assert draw("a boat at sea", width=64, height=64, seed=1).matched == ("boat", "sea")
@@ -130,12 +133,12 @@ class TestDraw:
         assert np.ptp(gray, axis=2).mean() < 12.0 < np.ptp(pixels(plain.image), axis=2).mean()
 
     def test_threads_do_not_disturb_each_other(self) -> None:
-        alone = [drawn(prompt, size=64) for prompt in SCENES]
+        alone = [drawn(prompt, size=64) for prompt in SCENES[:4]]
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            together = list(pool.map(lambda prompt: drawn(prompt, size=64), SCENES))
+            together = list(pool.map(lambda prompt: drawn(prompt, size=64), SCENES[:4]))
         assert all(difference(a, b) == 0.0 for a, b in zip(alone, together, strict=True))
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=20, deadline=None)
     @given(
         prompt=st.text(max_size=40) | st.lists(st.sampled_from(KEYWORDS), max_size=6).map(" ".join),
         seed=st.integers(-(2**70), 2**70),

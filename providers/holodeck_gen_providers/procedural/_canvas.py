@@ -141,8 +141,8 @@ def dots(
     canvas: Field, x: Field, y: Field, radius: Field, color: Field, *, opacity: Field | float
 ) -> None:
     """Add many soft dots of light at once: N columns, rows, radii in pixels."""
-    layer = np.zeros(canvas.shape[1:], dtype=np.float32)
-    height, width = layer.shape
+    _, height, width = canvas.shape
+    layer = np.zeros((height, width), dtype=np.float32)
     reach = int(np.ceil(float(radius.max(initial=0.5)))) + 1
     strength = np.broadcast_to(np.asarray(opacity, dtype=np.float32), x.shape)
     column, row = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ._canvas import spread
-from ._noise import Field, clamped, fractal, ridged, sample, smoothstep
+from ._noise import Field, clamped, fractal, ridged, smoothstep
 from ._palette import linear
+from ._relief import MAP, at, cut_river, from_axis, rolling
 from ._scene import WATER, Scene
 from ._terrain import View, slope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MAP = 640  # side of the noise a land is sampled from
 _FAR: Final = 46.0
 
 Ground = tuple[Field, Field]
@@ -24,10 +24,9 @@ Ground = tuple[Field, Field]
 
 def land(scene: Scene, seen: View) -> Ground:
     """The land a scene asks for, 0 being the level of water and of plains."""
-    for keyword, kind in _KINDS.items():
-        if scene.has(keyword):
-            return kind(scene, seen)
-    return _plain(scene, seen)
+    kind = next((kind for word, kind in _KINDS.items() if scene.has(word)), _plain)
+    height, color = kind(scene, seen)
+    return (cut_river(scene, seen, height) if scene.has("river") else height), color
 
 
 def far_edge() -> float:
@@ -35,38 +34,16 @@ def far_edge() -> float:
     return _FAR
 
 
-def _at(plane: Field, seen: View, scale: float) -> Field:
-    return sample(
-        plane,
-        seen.across * np.float32(scale) + np.float32(_MAP / 2),
-        np.broadcast_to(seen.depth * np.float32(scale), seen.across.shape),
-    )
-
-
-def _rolling(scene: Scene, seen: View, *, cell: float, part: str) -> Field:
-    """Gentle relief, mean 0 and deviation about 1; `cell` in units of distance."""
-    plane = fractal(scene.rng(part), _MAP, _MAP, cell=cell * 12, octaves=6, gain=0.42)
-    return _at(plane, seen, 12.0)
-
-
-def _valley(scene: Scene, seen: View) -> Field:
-    """How far a sample is from the open axis of the picture, 0-1."""
-    rng = scene.rng("valley")
-    axis = float(rng.uniform(-0.16, 0.16))
-    angle = seen.across / seen.depth - axis
-    return smoothstep(0.02, 0.55, np.abs(angle) + 0.0 * seen.depth)
-
-
 def _peaks(scene: Scene, seen: View) -> Field:
     """A range of mountains that rises with distance and leaves a valley open."""
     rng = scene.rng("peaks")
-    plane = ridged(rng, _MAP, _MAP, cell=120, octaves=6, gain=0.42)
-    fine = ridged(rng, _MAP, _MAP, cell=40, octaves=5, gain=0.55)
-    crest = _at(plane, seen, 13.0)
-    crag = _at(fine, seen, 47.0)
+    plane = ridged(rng, MAP, MAP, cell=120, octaves=6, gain=0.42)
+    fine = ridged(rng, MAP, MAP, cell=40, octaves=4, gain=0.5)
+    crest = at(plane, seen, 13.0)
+    crag = at(fine, seen, 24.0)
     start = float(rng.uniform(7.0, 11.0))
     rise = smoothstep(start, start + 16.0, seen.depth)
-    open_valley = 0.35 + 0.65 * _valley(scene, seen)
+    open_valley = 0.35 + 0.65 * from_axis(scene, seen)
     tall = float(rng.uniform(11.0, 15.0))
     height = (crest * 1.1 + 0.07 * crag * crest) * tall * rise * open_valley
     return np.asarray(height - 0.25 * (1.0 - rise), dtype=np.float32)
@@ -74,8 +51,8 @@ def _peaks(scene: Scene, seen: View) -> Field:
 
 def _mountains(scene: Scene, seen: View) -> Ground:
     height = _peaks(scene, seen)
-    floor = _rolling(scene, seen, cell=3.5, part="floor") * 0.10
-    wet = scene.has(*WATER)
+    floor = rolling(scene, seen, cell=3.5, part="floor") * 0.10
+    wet = scene.has(*WATER - {"river"})
     height = np.maximum(height, floor - (0.35 if wet else 0.0))
     return height, _rock_and_snow(scene, seen, height)
 
@@ -84,7 +61,7 @@ def _rock_and_snow(scene: Scene, seen: View, height: Field) -> Field:
     rng = scene.rng("rock")
     right, away = slope(seen, height)
     steep = np.hypot(right, away)
-    patches = _rolling(scene, seen, cell=0.8, part="patches")
+    patches = rolling(scene, seen, cell=0.8, part="patches")
     cold = scene.has("snow", "winter")
     line = float(rng.uniform(3.2, 4.6)) + (2.5 if scene.has("summer", "autumn") else 0.0)
     rock = _rocks(scene, rng, patches)
@@ -115,16 +92,22 @@ def meadow_color(scene: Scene) -> Field:
     return linear("#6b8748")
 
 
+def crater(scene: Scene) -> tuple[float, float]:
+    """Where the middle of a volcano is: to the right of the middle, and away from the eye."""
+    return float(scene.rng("crater").uniform(-5.0, 5.0)), 24.0
+
+
 def _volcano(scene: Scene, seen: View) -> Ground:
     rng = scene.rng("volcano")
-    x, z = float(rng.uniform(-5.0, 5.0)), 24.0
-    rough = ridged(rng, _MAP, _MAP, cell=60, octaves=6, gain=0.55)
+    x, z = crater(scene)
+    rough = ridged(rng, MAP, MAP, cell=60, octaves=6, gain=0.55)
     distance = np.hypot(seen.across - x, seen.depth - z)
-    gully = _at(rough, seen, 20.0)
+    gully = at(rough, seen, 20.0)
     cone = 11.5 * np.exp(-distance / 5.2) * (1.0 + 0.22 * (gully - 0.4))
-    crater = smoothstep(1.5, 0.5, distance + 0.35 * (gully - 0.4))
-    height = np.minimum(cone, 8.6 + 0.8 * gully) - crater * 1.2 - 0.45
-    base = np.maximum(height, _rolling(scene, seen, cell=3.0, part="floor") * 0.12 - 0.1)
+    bowl = smoothstep(1.5, 0.5, distance + 0.35 * (gully - 0.4))
+    height = np.minimum(cone, 8.6 + 0.8 * gully) - bowl * 1.2 - 0.45
+    dip = 0.5 if scene.has(*WATER - {"river"}) else 0.1
+    base = np.maximum(height, rolling(scene, seen, cell=3.0, part="floor") * 0.12 - dip)
     color = _rock_and_snow(scene, seen, base)
     basalt = spread(linear("#3c3638")) * (0.7 + 0.6 * gully)
     share = smoothstep(0.6, 2.2, base) * (0.55 if scene.has("snow", "winter") else 0.9)
@@ -133,10 +116,10 @@ def _volcano(scene: Scene, seen: View) -> Ground:
 
 def _canyon(scene: Scene, seen: View) -> Ground:
     rng = scene.rng("canyon")
-    plane = fractal(rng, _MAP, _MAP, cell=80, octaves=6, gain=0.5)
-    bulk = _at(plane, seen, 13.0)
+    plane = fractal(rng, MAP, MAP, cell=80, octaves=6, gain=0.5)
+    bulk = at(plane, seen, 13.0)
     gate = smoothstep(4.5, 9.0, seen.depth)
-    raw = np.clip(bulk * 1.3 + 1.0 * _valley(scene, seen) + 0.1, 0.0, 2.2) * gate
+    raw = np.clip(bulk * 1.3 + 1.0 * from_axis(scene, seen) + 0.1, 0.0, 2.2) * gate
     # Steps with steep risers: the banks of harder rock a river leaves standing.
     steps = raw * 2.2
     whole = np.floor(steps)
@@ -156,17 +139,17 @@ def _desert(scene: Scene, seen: View) -> Ground:
     rng = scene.rng("desert")
     # Dunes: a saw-tooth across the wind, gentle to windward and falling sharply to lee.
     turn = float(rng.uniform(0.15, 0.5)) * float(rng.choice([-1.0, 1.0]))
-    warp = fractal(rng, _MAP, _MAP, cell=120, octaves=2, gain=0.3)
-    swell = _at(warp, seen, 11.0)
+    warp = fractal(rng, MAP, MAP, cell=120, octaves=2, gain=0.3)
+    swell = at(warp, seen, 11.0)
     phase = (seen.across * np.cos(turn) + seen.depth * np.sin(turn)) / 5.0 + swell * 0.62
     phase = phase + np.float32(rng.uniform(0.0, 1.0))
     saw = (phase - np.floor(phase)).astype(np.float32)
     windward, lee = saw / 0.66, (1.0 - saw) / 0.34
     # A soft minimum: a crest without any width would flicker between slices.
     shape = -np.log(np.exp(-14.0 * windward) + np.exp(-14.0 * lee)) / np.float32(14.0)
-    size = np.clip(0.8 + 0.4 * _rolling(scene, seen, cell=8.0, part="size"), 0.15, 1.7)
+    size = np.clip(0.8 + 0.4 * rolling(scene, seen, cell=8.0, part="size"), 0.15, 1.7)
     height = np.maximum(shape, 0.0) ** 1.25 * size * (0.42 + 0.042 * seen.depth) - 0.12
-    uneven = _rolling(scene, seen, cell=0.9, part="ripples")
+    uneven = rolling(scene, seen, cell=0.9, part="ripples")
     ripple = np.sin(phase * 210.0 + 1.3 * uneven) * (0.0015 + 0.0007 * uneven)
     ripple = ripple * smoothstep(6.0, 2.0, seen.depth)
     tones = (("#d9a066", "#f0cf9a"), ("#d6834c", "#f2b98a"), ("#cfa873", "#efdcb4"))
@@ -180,8 +163,8 @@ def _desert(scene: Scene, seen: View) -> Ground:
 def _island(scene: Scene, seen: View) -> Ground:
     rng = scene.rng("island")
     height = np.full_like(seen.across, -0.4)
-    rough = ridged(rng, _MAP, _MAP, cell=70, octaves=6, gain=0.5)
-    relief = _at(rough, seen, 16.0)
+    rough = ridged(rng, MAP, MAP, cell=70, octaves=6, gain=0.5)
+    relief = at(rough, seen, 16.0)
     for number in range(int(rng.integers(2, 5))):
         z = float(rng.uniform(9.0, 13.0) if number == 0 else rng.uniform(14.0, 34.0))
         x = float(rng.uniform(-0.34, 0.34)) * z
@@ -198,14 +181,14 @@ def _island(scene: Scene, seen: View) -> Ground:
 def _beach(scene: Scene, seen: View) -> Ground:
     rng = scene.rng("beach")
     side = float(rng.choice([-1.0, 1.0]))
-    bend = _rolling(scene, seen, cell=4.0, part="bend")
+    bend = rolling(scene, seen, cell=4.0, part="bend")
     # The waterline crosses the foreground: sand on one side, sea on the other.
     line = seen.across * side / seen.depth * 5.0 - (seen.depth - 3.6) * 0.55 + 0.3 * bend
     height = np.clip(line * 0.10, -0.4, 0.35) + 0.012 * bend
     head = smoothstep(0.20, 0.55, seen.across * side / seen.depth) * smoothstep(
         11.0, 16.0, seen.depth
     )
-    rough = _at(ridged(rng, _MAP, _MAP, cell=70, octaves=6), seen, 16.0)
+    rough = at(ridged(rng, MAP, MAP, cell=70, octaves=6), seen, 16.0)
     height = np.maximum(height, head * (0.4 + 5.5 * rough) - 0.3)
     rock = _rock_and_snow(scene, seen, height)
     dry = spread(linear("#ecd3a4")) * (1.0 + 0.05 * bend)
@@ -215,24 +198,21 @@ def _beach(scene: Scene, seen: View) -> Ground:
 
 
 def _meadow(scene: Scene, seen: View) -> Ground:
-    hills = _rolling(scene, seen, cell=7.0, part="hills")
+    hills = rolling(scene, seen, cell=7.0, part="hills")
     height = (0.25 + 0.5 * hills) * (0.3 + 0.085 * seen.depth) * smoothstep(2.0, 6.0, seen.depth)
-    patches = _rolling(scene, seen, cell=1.2, part="patches")
+    patches = rolling(scene, seen, cell=1.2, part="patches")
     base = spread(meadow_color(scene)) * np.clip(0.85 + 0.16 * patches, 0.4, 1.4)
     return height, base.astype(np.float32)
 
 
 def _plain(scene: Scene, seen: View) -> Ground:
     """Open water, or low land when the scene has none."""
-    if scene.has("sea", "lake", "river", "lighthouse"):
+    height, color = _meadow(scene, seen)
+    if scene.has("sea", "lake", "lighthouse"):
         shore = smoothstep(16.0, 26.0, seen.depth) * (0.0 if scene.has("sea") else 1.0)
-        hills = _rolling(scene, seen, cell=5.0, part="hills")
-        height: Field = shore * (1.2 + 0.55 * hills) - 0.4
-    else:
-        height, _ = _meadow(scene, seen)
-    patches = _rolling(scene, seen, cell=1.2, part="patches")
-    color = spread(meadow_color(scene)) * np.clip(0.85 + 0.16 * patches, 0.4, 1.4)
-    return height, color.astype(np.float32)
+        hills = rolling(scene, seen, cell=5.0, part="hills")
+        height = np.asarray(shore * (1.2 + 0.55 * hills) - 0.4, dtype=np.float32)
+    return height, color
 
 
 _KINDS: Final[dict[str, Callable[[Scene, View], Ground]]] = {

@@ -7,14 +7,17 @@ import numpy as np
 
 from ._canvas import spread
 from ._clouds import paint_heaps, paint_layer
+from ._flowers import paint_fallen
 from ._land import far_edge, land
+from ._landmarks import paint_eruption, paint_waterfall
 from ._lights import paint_lights
 from ._motifs import paint_motifs
 from ._noise import Field, smoothstep
 from ._palette import mixed
-from ._plants import paint_fallen, paint_plants
+from ._plants import paint_plants
 from ._scene import WATER, Scene
 from ._sky import horizon_haze, paint_milky_way, paint_moon, paint_sky, paint_stars, paint_sun
+from ._space import paint_nebula, paint_planet
 from ._terrain import View, lit, project, shadow, view
 from ._water import paint_water
 from ._weather import paint_weather
@@ -26,6 +29,8 @@ def paint_landscape(scene: Scene) -> Field:
     paint_heavens(scene, canvas)
     horizon_haze(scene, canvas, amount=0.45)
     _paint_land(scene, canvas)
+    if scene.has("waterfall"):
+        paint_waterfall(scene, canvas)
     paint_plants(scene, canvas)
     paint_motifs(scene, canvas)
     if scene.has("blossom") or (scene.has("autumn") and not scene.has("sea", "desert")):
@@ -42,7 +47,14 @@ def paint_heavens(scene: Scene, canvas: Field) -> None:
         paint_stars(scene, canvas, density=2.2 if scene.has("stars") else 1.0, bottom=0.7)
     if scene.has("stars", "galaxy"):
         paint_milky_way(scene, canvas)
-    if scene.has("moon") or (night and not scene.has("aurora", "stars", "galaxy", "neon")):
+    if scene.has("nebula", "space"):
+        paint_nebula(scene, canvas, strength=0.35)
+    if scene.has("planet"):
+        far = scene.width - scene.sun[0]
+        paint_planet(scene, canvas, far, scene.horizon * 0.42, scene.unit * 0.15, part="planet")
+    if scene.has("moon") or (
+        night and not scene.has("aurora", "stars", "galaxy", "neon", "planet")
+    ):
         paint_moon(scene, canvas)
     elif not night and (scene.has("sun") or not overcast):
         paint_sun(scene, canvas)
@@ -76,6 +88,8 @@ def _paint_land(scene: Scene, canvas: Field) -> None:
     part = canvas[:, top:]
     part *= 1.0 - opacity
     part += np.stack(planes)
+    if scene.has("volcano"):
+        paint_eruption(scene, seen, canvas)
     if wet:
         shore = int(min(max(scene.horizon, top), scene.height - 1))
         paint_water(
@@ -105,11 +119,14 @@ def _shaded(scene: Scene, seen: View, height: Field, albedo: Field) -> Field:
         bright = np.full_like(bright, 0.5)
         albedo = np.full_like(albedo, 0.42)
         depth = np.exp2(np.round(np.log2(depth) * 2.0) / 2.0)
+    # Moonlight is too dim for the eye to see color by.
+    gray = np.float32(0.55 * max(scene.light.darkness - 0.5, 0.0) / 0.5)
+    albedo = albedo + (albedo.mean(axis=0, keepdims=True) - albedo) * gray
     power = (1.25 - 0.95 * scene.light.darkness) * (0.5 if scene.has("storm", "rain") else 1.0)
     ambient = mixed(scene.light.shade, scene.light.sky[2], 0.35) * (1.0 - 0.2 * power)
     light = spread(ambient) + spread(scene.light.sun * power) * bright
     color = albedo * light
-    thick = 12.0 if scene.has("fog") else 34.0
+    thick = 12.0 if scene.has("fog") else 42.0
     veil = 1.0 - np.exp(-((depth / thick) ** 1.3))
     low_mist = np.exp(-np.maximum(height, 0.0) / 1.2) * smoothstep(8.0, 30.0, depth) * 0.4
     veil = (veil if scene.has("minimal") else np.maximum(veil, low_mist)) * 0.9

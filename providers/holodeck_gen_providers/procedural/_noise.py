@@ -99,7 +99,7 @@ def ridged(
             break
         wave = fractal(rng, width, height, cell=size, octaves=1)
         # A hyperbola instead of |x|: a crest with no width at all would flicker when sampled.
-        crest = 1.06 - np.minimum(np.sqrt(wave * wave + np.float32(0.0036)), 1.06)
+        crest = 1.1 - np.minimum(np.sqrt(wave * wave + np.float32(0.0100)), 1.1)
         crest *= crest * weight
         total += amplitude * crest
         weight = np.minimum(crest * 1.8, 1.0)

@@ -2,109 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 
-from ._canvas import Polygon, cover, ellipse, shapes, stroke
+from ._canvas import Polygon, cover, shapes
+from ._flowers import paint_flowers
 from ._land import meadow_color
-from ._noise import Field, profile
+from ._noise import Field, clamped, profile
 from ._palette import linear, mixed
 from ._scene import WATER, Scene
-
-Tree = Callable[[np.random.Generator, float, float, float], list[Polygon]]
-"""Outlines of a tree: generator, column and row of its foot, height in pixels."""
-
-
-def pine(rng: np.random.Generator, x: float, y: float, tall: float) -> list[Polygon]:
-    """A conifer of ragged whorls."""
-    tiers = 11
-    up = np.linspace(0.1, 1.0, tiers)
-    reach = tall * 0.21 * (1.03 - up) ** 0.85
-    right, left = (reach * rng.uniform(0.75, 1.15, tiers) for _ in range(2))
-    points = [(x, y - tall)]
-    for i in reversed(range(tiers)):
-        points += [
-            (x + right[i], y - tall * (up[i] - 0.035)),
-            (x + right[i] * 0.45, y - tall * up[i] * 0.97),
-        ]
-    points += [
-        (x + tall * 0.012, y - tall * 0.08),
-        (x + tall * 0.012, y + 1),
-        (x - tall * 0.012, y + 1),
-    ]
-    for i in range(tiers):
-        points += [
-            (x - left[i] * 0.45, y - tall * up[i] * 0.97),
-            (x - left[i], y - tall * (up[i] - 0.035)),
-        ]
-    return [np.array(points)]
-
-
-def broadleaf(rng: np.random.Generator, x: float, y: float, tall: float) -> list[Polygon]:
-    """A round tree of leaf clusters on a short trunk."""
-    trunk = np.array([[x, y + 2], [x + rng.normal(0, 0.02) * tall, y - tall * 0.5]])
-    crown = [stroke(trunk, tall * 0.05)]
-    for _ in range(16):
-        angle, away = rng.uniform(0, 2 * np.pi), rng.uniform(0, 1) ** 0.6
-        cx = x + np.cos(angle) * away * tall * 0.27
-        cy = y - tall * 0.62 + np.sin(angle) * away * tall * 0.26
-        size = tall * rng.uniform(0.08, 0.15)
-        crown.append(ellipse(cx, cy, size, size * 0.85, 11))
-    return crown
-
-
-def palm(rng: np.random.Generator, x: float, y: float, tall: float) -> list[Polygon]:
-    """A leaning palm with drooping fronds."""
-    t = np.linspace(0, 1, 9)
-    lean = rng.uniform(-0.35, 0.35) * tall
-    trunk = np.stack([x + lean * t**1.8, y + 2 - tall * t], axis=1)
-    parts = [stroke(trunk, tall * (0.045 - 0.022 * t))]
-    for angle in np.linspace(-0.5, np.pi + 0.5, 9) + rng.normal(0, 0.12, 9):
-        length = tall * rng.uniform(0.36, 0.48)
-        frond = np.stack(
-            [
-                trunk[-1, 0] + np.cos(angle) * length * t,
-                trunk[-1, 1] - np.sin(angle) * length * t * 0.7 + length * 0.75 * t**2.2,
-            ],
-            axis=1,
-        )
-        parts.append(stroke(frond, tall * 0.075 * np.sin(np.pi * (0.06 + 0.94 * t)) + 0.3))
-    return parts
-
-
-def bamboo(rng: np.random.Generator, x: float, y: float, tall: float) -> list[Polygon]:
-    """A jointed, bending stalk with sprays of narrow leaves."""
-    t = np.linspace(0, 1, 14)
-    bend = rng.normal(0, 0.1) * tall
-    stalk = np.stack([x + bend * t**2, y + 2 - tall * t], axis=1)
-    parts = []
-    for lower, upper in itertools.pairwise(stalk):
-        gap = (upper - lower) * 0.04
-        parts.append(
-            stroke(
-                np.array([lower + gap, (lower + upper) / 2, upper - gap]),
-                tall * 0.016 * np.array([1.12, 0.92, 1.12]),
-            )
-        )
-    for _ in range(18):
-        joint = stalk[int(rng.integers(4, 14))]
-        side = rng.choice([-1.0, 1.0])
-        start = joint + np.array([side * rng.uniform(0.0, 0.1), rng.normal(0, 0.015)]) * tall
-        angle = rng.uniform(0.15, 1.15)
-        parts.append(
-            _leaf(start, side * np.cos(angle), np.sin(angle), tall * rng.uniform(0.07, 0.13))
-        )
-    return parts
-
-
-def _leaf(start: Polygon, dx: float, dy: float, length: float) -> Polygon:
-    t = np.linspace(0, 1, 5)
-    spine = start + np.stack([dx * t, dy * t], axis=1) * length
-    return stroke(spine, length * 0.15 * np.sin(np.pi * (0.08 + 0.9 * t)))
-
+from ._trees import Tree, bamboo, broadleaf, palm, pine
 
 _TREES: Final[dict[str, Tree]] = {
     "bamboo": bamboo,
@@ -135,7 +43,8 @@ def _wood(scene: Scene, canvas: Field, kind: Tree) -> None:
     tree = broadleaf if kind is pine and autumn and not scene.has("pine") else kind
     # Trees stand back from water, so that it can be seen.
     wet = scene.has(*WATER)
-    for near in (0.0, 0.08) if wet else (0.0, 0.25, 0.5, 0.75, 1.0):
+    shore = () if scene.has("waterfall") else (0.0, 0.08)
+    for near in shore if wet else (0.0, 0.25, 0.5, 0.75, 1.0):
         base = scene.horizon + (scene.height - scene.horizon) * (0.10 + 0.92 * near**1.4)
         tall = scene.unit * (0.13 + 0.52 * near**1.5) * (1.5 if tree is bamboo else 1.0)
         color = _rank_color(scene, near)
@@ -154,7 +63,7 @@ def _rank_color(scene: Scene, near: float) -> Field:
         fire = (linear("#d9952b"), linear("#c65a22"), linear("#a83a24"))
         dark = fire[round(near * 8) % 3] * lamp * (1.0 - 0.35 * near)
     if scene.has("blossom"):
-        dark = mixed(dark, linear("#f2a9bd") * lamp, 0.7)
+        dark = mixed(dark, linear("#f4b3c6") * (lamp * 0.6 + 0.32 * (1.2 - near)), 0.85)
     return mixed(scene.light.haze, dark, 0.30 + 0.68 * near**0.8)
 
 
@@ -171,7 +80,10 @@ def _row(
 ) -> None:
     """One rank of trees on its own strip of ground."""
     line = base + (profile(rng, scene.width, cell=scene.unit * 0.5, octaves=4) - 0.5) * tall * 0.4
-    fill_below(canvas, line, color)
+    if scene.has(*WATER):
+        land_tongue(canvas, line, base + tall * 0.12, color)
+    else:
+        fill_below(canvas, line, color)
     middle = scene.sun[0] + rng.normal(0, 0.05) * scene.width
     x, parts = -tall * 0.2, list[Polygon]()
     while x < scene.width + tall * 0.2:
@@ -224,6 +136,14 @@ def _near_bank(scene: Scene, canvas: Field) -> None:
     fill_below(canvas, line.astype(np.float32), color)
 
 
+def land_tongue(canvas: Field, line: Field, foot: float, color: Field) -> None:
+    """Low land between a skyline of W rows and its foot on the water."""
+    top = int(np.clip(line.min(), 0, canvas.shape[1]))
+    rows = np.arange(top, canvas.shape[1], dtype=np.float32)[:, None]
+    under = clamped(foot + (foot - line[None, :]) * 0.12 - rows)
+    cover(canvas, clamped(rows + 1.0 - line[None, :]) * under, color, top=top)
+
+
 def _frame(scene: Scene, canvas: Field, kind: Tree) -> None:
     """A few near trees at the sides, which lead the eye between them."""
     rng = scene.rng("frame")
@@ -245,78 +165,3 @@ def _frame(scene: Scene, canvas: Field, kind: Tree) -> None:
     if kind is broadleaf:
         _sunlit(scene, canvas, parts, color)
     fill_below(canvas, line.astype(np.float32), ground)
-
-
-def paint_flowers(scene: Scene, canvas: Field) -> None:
-    """Grass and flowers that grow from specks at the horizon to blooms at the feet."""
-    rng = scene.rng("flowers")
-    palettes = (
-        ("#e8483f", "#f7d560", "#f6efe0"),
-        ("#9a6fd0", "#c9a6ec", "#f3e3a0"),
-        ("#f08fb0", "#fbe6ee", "#ffd27a"),
-    )
-    tints = [linear(code) for code in palettes[int(rng.integers(3))]]
-    lamp = scene.light.shade * 0.6 + scene.light.sun * (1.05 - 0.8 * scene.light.darkness)
-    many = 1.0 if scene.has("flowers", "spring", "summer") else 0.3
-    patches = profile(rng, scene.width, cell=scene.unit * 0.3, octaves=3)
-    for near in np.linspace(0.05, 1.0, 14) ** 1.3:
-        base = scene.horizon + (scene.height * 1.06 - scene.horizon) * near
-        blade = scene.unit * (0.006 + 0.085 * near)
-        feet, tips = _blades(scene, rng, base, blade)
-        _grass(scene, canvas, feet, tips, near=near, lamp=lamp)
-        thick = patches[np.clip(tips[:, 0], 0, scene.width - 1).astype(int)]
-        heads = np.flatnonzero(rng.random(len(tips)) < 0.55 * many * thick**2)
-        size = np.maximum(blade * 0.13 * rng.uniform(0.6, 1.25, len(tips)), 0.4)
-        for number, tint in enumerate(tints):
-            bloom = mixed(scene.light.haze, tint * lamp, 0.55 + 0.45 * near)
-            mine = heads[number::3]
-            shapes(
-                canvas,
-                [ellipse(tips[i][0], tips[i][1], size[i], size[i] * 0.7, 10) for i in mine],
-                bloom,
-            )
-            hearts = [
-                ellipse(tips[i][0], tips[i][1] - size[i] * 0.12, size[i] * 0.4, size[i] * 0.26, 7)
-                for i in mine
-                if size[i] > 2.0
-            ]
-            shapes(canvas, hearts, bloom * linear("#b98a4a"))
-
-
-def _blades(
-    scene: Scene, rng: np.random.Generator, base: float, tall: float
-) -> tuple[Polygon, Polygon]:
-    """Feet and tips, N×2 each, of a row of grass."""
-    count = int(min(5.0 * scene.width / (tall + 1.0), 900))
-    feet = np.stack(
-        [rng.uniform(0, scene.width, count), base + rng.normal(0, 0.35, count) * tall], axis=1
-    )
-    lean = rng.normal(0.12, 0.25, count) * tall
-    return feet, feet + np.stack([lean, -tall * rng.uniform(0.4, 1.15, count)], axis=1)
-
-
-def _grass(
-    scene: Scene, canvas: Field, feet: Polygon, tips: Polygon, *, near: float, lamp: Field
-) -> None:
-    half = np.array([scene.unit * 0.0028 * near + 0.2, 0.0])
-    blades = [np.array([f - half, t, f + half]) for f, t in zip(feet, tips, strict=True)]
-    green = meadow_color(scene) * lamp
-    for share, tone in enumerate((0.50, 0.72, 0.98)):
-        color = mixed(scene.light.haze, green * tone * (1.05 - 0.3 * near), 0.6 + 0.4 * near)
-        shapes(canvas, blades[share::3], color, opacity=0.85)
-
-
-def paint_fallen(scene: Scene, canvas: Field) -> None:
-    """Petals or leaves adrift in the air."""
-    rng = scene.rng("petals")
-    tint = linear("#ffc2d2") if scene.has("blossom", "spring") else linear("#e07b2c")
-    lamp = scene.light.shade * 0.5 + scene.light.sun * (1.0 - 0.6 * scene.light.darkness)
-    parts = []
-    for _ in range(90):
-        x, y = rng.uniform(0, scene.width), scene.height * rng.uniform(0.1, 1.0)
-        size = scene.unit * 0.004 * rng.uniform(0.5, 2.2)
-        turn = rng.uniform(0, np.pi)
-        petal = ellipse(0, 0, size, size * 0.5, 9)
-        cos, sin = np.cos(turn), np.sin(turn)
-        parts.append(petal @ np.array([[cos, sin], [-sin, cos]]) + (x, y))
-    shapes(canvas, parts, tint * lamp, opacity=0.9)

@@ -19,6 +19,7 @@ GROUND: Final = frozenset({
 })
 # fmt: on
 COSMOS: Final = frozenset({"space", "galaxy", "nebula", "planet"})
+_IMPLIED: Final = {"boat": "lake", "bridge": "river"}
 _HOURS: Final = ("night", "dawn", "sunset", "dusk", "noon", "storm")
 _NIGHT_SIGNS: Final = ("aurora", "stars", "moon", "fireworks", "lantern", "meteor", "galaxy")
 
@@ -47,8 +48,11 @@ class Scene:
 
     @property
     def unit(self) -> float:
-        """The length details are measured in: the side of the square of equal area, pixels."""
-        return float((self.width * self.height) ** 0.5)
+        """The length details are measured in, pixels: the side of a square picture.
+
+        In other formats that of the square of equal area, but never much above the height.
+        """
+        return min(float((self.width * self.height) ** 0.5), 1.4 * self.height)
 
     def has(self, *keywords: str) -> bool:
         """Whether any of the keywords applies."""
@@ -66,6 +70,9 @@ def generator(entropy: int, part: str) -> np.random.Generator:
 
 def plan(keywords: frozenset[str], *, width: int, height: int, entropy: int) -> Scene:
     """Decide the hour, the palette, the horizon and the place of the sun."""
+    keywords |= {
+        water for word, water in _IMPLIED.items() if word in keywords and not keywords & WATER
+    }
     rng = generator(entropy, "plan")
     chosen = _light(keywords, entropy)
     low, high = (0.56, 0.68) if keywords & {"mountains", "forest", "city"} else (0.48, 0.62)

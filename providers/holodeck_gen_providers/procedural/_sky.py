@@ -8,7 +8,7 @@ import numpy as np
 
 from ._canvas import cover, disc, dots, glow, spread
 from ._noise import Field, fractal, smoothstep
-from ._palette import from_oklab, linear, mixed, ramp, to_oklab
+from ._palette import linear, mixed, ramp
 
 if TYPE_CHECKING:
     from ._scene import Scene
@@ -137,11 +137,3 @@ def horizon_haze(scene: Scene, canvas: Field, *, amount: float) -> None:
     veil = np.exp(-((rows / 0.07) ** 2)).astype(np.float32) * amount
     mask = np.broadcast_to(veil[:, None], (scene.height, scene.width))
     cover(canvas, mask, scene.light.haze)
-
-
-def sky_color(scene: Scene, share: float) -> Field:
-    """The color of the sky at a share of the way from the zenith (0) to the horizon (1)."""
-    lab = to_oklab(np.stack(scene.light.sky, axis=1))
-    place = share * (len(scene.light.sky) - 1)
-    found = np.array([[np.interp(place, np.arange(lab.shape[1]), row)] for row in lab])
-    return from_oklab(found.astype(np.float32))[:, 0]

@@ -84,28 +84,31 @@ def paint_nebula(scene: Scene, canvas: Field, *, strength: float) -> None:
 def paint_galaxy(scene: Scene, canvas: Field) -> None:
     """A tilted spiral with a warm core, blue arms and dark lanes."""
     rng = scene.rng("galaxy")
-    width, height, unit = scene.width, scene.height, scene.unit
+    step = 2 if scene.unit > 400 else 1
+    width, height, unit = -(-scene.width // step), -(-scene.height // step), scene.unit / step
     cx, cy = width * float(rng.uniform(0.42, 0.58)), height * float(rng.uniform(0.42, 0.56))
-    turn, squash = float(rng.uniform(-0.7, 0.7)), float(rng.uniform(0.36, 0.62))
-    dx = (np.arange(width, dtype=np.float32)[None, :] - cx) / unit
-    dy = (np.arange(height, dtype=np.float32)[:, None] - cy) / unit
-    u = dx * np.cos(turn) + dy * np.sin(turn)
-    v = (dy * np.cos(turn) - dx * np.sin(turn)) / squash
-    radius = np.hypot(u, v).astype(np.float32) + np.float32(1e-4)
+    turn, squash = float(rng.uniform(-0.7, 0.7)), np.float32(rng.uniform(0.36, 0.62))
+    cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+    dx = (np.arange(width, dtype=np.float32)[None, :] - np.float32(cx)) / np.float32(unit)
+    dy = (np.arange(height, dtype=np.float32)[:, None] - np.float32(cy)) / np.float32(unit)
+    u, v = dx * cos + dy * sin, (dy * cos - dx * sin) / squash
+    radius = np.hypot(u, v) + np.float32(1e-4)
     wobble = fractal(rng, width, height, cell=unit * 0.12, octaves=6, gain=0.55)
     winding = float(rng.choice([-1.0, 1.0])) * 3.6
     phase = 2.0 * (np.arctan2(v, u) + winding * np.log(radius * 6.0)) + 0.55 * wobble
     arms = (0.5 + 0.5 * np.cos(phase)) ** 2
     lanes = smoothstep(0.55, 1.0, 0.5 + 0.5 * np.cos(phase + 1.1)) * smoothstep(0.04, 0.12, radius)
-    disc = np.exp(-radius / 0.15) * (0.22 + 1.1 * arms) * (1.0 + 0.22 * wobble)
+    disc = np.exp(radius / -0.15) * (0.22 + 1.1 * arms) * (1.0 + 0.22 * wobble)
     disc = np.maximum(disc, 0.0) * (1.0 - 0.6 * lanes)
-    core = np.exp(-((radius / 0.055) ** 1.2))
-    canvas += spread(linear("#7fa8ff")) * (disc * 1.25).astype(np.float32)
-    canvas += spread(linear("#ff9fc0")) * (disc * arms * 0.35).astype(np.float32)
-    canvas += spread(linear("#ffd9a0")) * (core * 1.5).astype(np.float32)
-    knots = rng.random((height, width), dtype=np.float32) < 0.03 * disc
-    canvas += knots * np.float32(0.5)
-    glow(canvas, cx, cy, unit * 0.09, linear("#ffcf98"), 0.35)
+    core = np.exp(-((radius / 0.055) ** 1.2)) * 1.5
+    colors = (linear("#7fa8ff") * 1.25, linear("#ff9fc0") * 0.35, linear("#ffd9a0"))
+    for channel, plane in enumerate(canvas):
+        blue, pink, warm = (float(color[channel]) for color in colors)
+        light = disc * blue + disc * arms * pink + core * warm
+        plane += resized(light, width * step, height * step)[: scene.height, : scene.width]
+    dense = resized(disc, width * step, height * step)[: scene.height, : scene.width]
+    canvas += (rng.random(dense.shape, dtype=np.float32) < 0.03 * dense) * np.float32(0.5)
+    glow(canvas, cx * step, cy * step, scene.unit * 0.09, linear("#ffcf98"), 0.35)
 
 
 def paint_planet(

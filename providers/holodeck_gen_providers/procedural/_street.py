@@ -206,8 +206,8 @@ def _road(scene: Scene, canvas: Field, rng: np.random.Generator, street: _Street
     mask = np.clip(down + 0.5, 0.0, 1.0)
     asphalt = scene.light.shade * 0.10
     mirrored = np.empty((3, *wave.shape), dtype=np.float32)
-    for plane, target, share in zip(canvas, mirrored, asphalt, strict=True):
-        sharp = plane.ravel()[flat]
+    for channel, share in enumerate(asphalt):
+        sharp = canvas[channel].ravel()[flat]
         smear = blurred(sharp, scene.unit * 0.02)
-        target[:] = (sharp * 0.65 + smear * 0.6) * wet + share
+        mirrored[channel] = (sharp * 0.65 + smear * 0.6) * wet + share
     cover(canvas, mask, mirrored, top=top)

@@ -110,7 +110,7 @@ def project(seen: View, height: Field, planes: Field) -> tuple[Field, int]:
     opacity = np.ones((1, *height.shape), dtype=np.float32)
     drawn = np.empty((len(planes) + 1, rows, columns), dtype=np.float32)
     for result, plane in zip(drawn, (*planes, *opacity), strict=True):
-        area = np.zeros((plane.shape[0] + 1, columns), dtype=np.float32)
+        area = np.zeros((len(height) + 1, columns), dtype=np.float32)
         np.cumsum(plane * -np.diff(before, axis=0), axis=0, out=area[1:])
         value = np.concatenate([plane, np.zeros((1, columns), dtype=np.float32)])
         total = area.ravel()[flat] + value.ravel()[flat] * part

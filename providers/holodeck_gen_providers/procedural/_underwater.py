@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ._canvas import Polygon, dots, ellipse, glow, shapes, spread, stroke
-from ._motifs import fish
+from ._figures import fish
 from ._noise import Field, fractal, profile, resized, smoothstep
 from ._palette import linear, mixed, ramp
 from ._plants import fill_below

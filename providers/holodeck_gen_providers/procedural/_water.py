@@ -73,10 +73,10 @@ def _waves(scene: Scene, rows: int, rough: float) -> tuple[Field, Field]:
     down = (np.arange(rows, dtype=np.float32)[:, None] + 0.5) / scene.unit
     far = 1.0 / (down + 0.012)
     x = (np.arange(scene.width, dtype=np.float32)[None, :] - scene.width / 2) / scene.unit
-    column = x * far * 52.0 + 256.0
-    row = far * 62.0 + np.zeros_like(x)
+    column = x * far * 120.0 + 256.0
+    row = far * 150.0 + np.zeros_like(x)
     # The pattern shrinks below a pixel near the horizon; fading it there avoids a shimmer.
-    calm = np.clip(down * 14.0, 0.0, 1.0) * (0.5 + 0.5 * rough)
+    calm = np.clip(down * 9.0, 0.0, 1.0) * (0.5 + 0.5 * rough)
     return sample(plane, column, row) * calm, far
 
 
