@@ -95,7 +95,7 @@ class Config:
     """
 
     environ: Mapping[str, str] = attrs.field(repr=False, converter=_snapshot)
-    _entries: Mapping[_Path, _Entry] = attrs.field(repr=False)
+    _entries: Mapping[_Path, _Entry] = attrs.field(alias="entries", repr=False)
 
     @classmethod
     def load(

@@ -72,9 +72,10 @@ def read_toml(file: Path) -> dict[str, Any]:
     """
     try:
         data = file.read_bytes()
-        return tomllib.loads(data.decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror or error}") from error
+    try:
+        return tomllib.loads(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{file}, line {line}: not UTF-8") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import attrs
@@ -23,6 +24,8 @@ OBJECTS = frozenset({"provider_options", "metadata"})
 
 #: Closer names than this are taken for a slip; ``title`` and ``style`` are not.
 _ALIKE = 0.75
+#: Characters; a longer name is not like any field.
+_LONGEST = 60
 
 
 def build_task(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> Task:
@@ -94,6 +97,12 @@ def fields_of_json(text: str, *, torn: bool) -> dict[str, Any]:
 
 def slip(name: str) -> str | None:
     """The field that `name` was probably meant to be."""
+    return _slip(name) if len(name) <= _LONGEST else None
+
+
+# A file has the same fields in every line, and comparing is the slowest part of reading one.
+@lru_cache(maxsize=1000)
+def _slip(name: str) -> str | None:
     close = difflib.get_close_matches(name.strip().casefold(), FIELDS, n=1, cutoff=_ALIKE)
     return close[0] if close else None
 

@@ -77,12 +77,14 @@ class Commands(click.Group):
         from holodeck_gen._registry import Registry
 
         plugins = Registry().plugins
-        for plugin_name, plugin in plugins.load_all():
-            register = plugins.implementation(plugin, "register_commands")
-            if register is None:
-                continue
+        for plugin_name in plugins.names():
             try:
-                register(self)
+                plugin = plugins.load(plugin_name)
+                if plugin is None:
+                    continue
+                register = plugins.implementation(plugin, "register_commands")
+                if register is not None:
+                    register(self)
             except Exception as error:
                 say(f"warning: plugin {plugin_name!r} could not add its commands: {error!r}")
             if name in self.commands:

@@ -20,7 +20,7 @@ INTERRUPTED = 130
 #: Where the verbosity is kept in a click context's ``meta``.
 VERBOSITY = "holodeck_gen.verbosity"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_CONTROL = re.compile(r" *[\x00-\x1f\x7f-\x9f\u2028\u2029]+ *")
 _LONGEST = 600
 
 
@@ -62,7 +62,7 @@ def say(text: str) -> None:
 
 def one_line(text: str) -> str:
     """`text` without line ends and terminal controls, shortened."""
-    text = _CONTROL.sub(" ", text).strip("\r\n")
+    text = _CONTROL.sub(" ", text).rstrip()
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 

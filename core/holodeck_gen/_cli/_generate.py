@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from holodeck_gen._cli._exit import BAD_INPUT, INTERRUPTED, tell
+from holodeck_gen._cli._exit import BAD_INPUT, tell
 from holodeck_gen._cli._options import voice_options, work_options
 from holodeck_gen._cli._results import outcome_line
 from holodeck_gen._cli._summary import Tally
 from holodeck_gen._cli._voice import Voice, emit_json
 from holodeck_gen._cli._work import Stop, outcomes, signals
+from holodeck_gen._outcome import Failure
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen._task import Task
 from holodeck_gen.errors import InvalidTaskError, PausedError
@@ -53,10 +54,7 @@ def generate(*, prompt: str, output: str | None, given: Given, voice: Voice) -> 
     for line in config.announcements:
         voice.note(line)
     work = _Work(task=task, as_json=given.as_json, voice=voice)
-    try:
-        code = asyncio.run(work.run(AsyncStudio(config=config)))
-    except asyncio.CancelledError:
-        code = INTERRUPTED
+    code = asyncio.run(work.run(AsyncStudio(config=config)))
     click.get_current_context().exit(code)
 
 
@@ -103,7 +101,7 @@ class _Work:
         self.tally.add(outcome)
         if self.as_json:
             emit_json(outcome_line(outcome))
-        if not outcome.ok:
+        if isinstance(outcome, Failure):
             self.errors.append(outcome.error)
             tell(outcome.error)
             return

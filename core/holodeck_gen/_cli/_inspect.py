@@ -12,8 +12,8 @@ import click
 from holodeck_gen._cli._exit import one_line
 from holodeck_gen._cli._options import setting_options, voice_options
 from holodeck_gen._cli._voice import emit_json
-from holodeck_gen._options import describe_options
 from holodeck_gen._nearest import did_you_mean, nearest
+from holodeck_gen._options import describe_options
 from holodeck_gen._registry import Registration, Registry
 from holodeck_gen.errors import GenerationError, UnknownNameError
 

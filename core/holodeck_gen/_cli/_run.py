@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import tempfile
 from datetime import datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holodeck_gen._cli._batch import Batch
-from holodeck_gen._cli._exit import BAD_INPUT, INTERRUPTED, say
+from holodeck_gen._cli._exit import BAD_INPUT, say
 from holodeck_gen._cli._options import voice_options, work_options
 from holodeck_gen._cli._times import ClockTime, Span, seconds_until
 from holodeck_gen._studio import AsyncStudio
@@ -22,8 +23,6 @@ from holodeck_gen.errors import ConfigError, StorageError
 from holodeck_gen.files import check_writable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from holodeck_gen._cli._options import Given
     from holodeck_gen._cli._voice import Voice
     from holodeck_gen._config import Config
@@ -90,6 +89,8 @@ def run(
             aside = stack.enter_context(tempfile.TemporaryDirectory(prefix="holodeck-gen-"))
             config = given.config(**{**more, "output": aside})
         studio = AsyncStudio(config=config)
+        if source == "-" and sys.stdin is not None and sys.stdin.isatty():
+            voice.note("reading tasks from the terminal; Ctrl-D ends them")
         _check_place(folder)
         readable = stack.enter_context(rereadable(source))
         reading: dict[str, Any] = {"encoding": encoding, "defaults": given.fields}
@@ -108,19 +109,8 @@ def run(
             as_json=given.as_json,
             voice=voice,
         )
-        with _interruptible() as codes:
-            codes.append(asyncio.run(batch.check_all(studio) if dry_run else batch.work(studio)))
-    click.get_current_context().exit(codes[0])
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[list[int]]:
-    codes: list[int] = []
-    try:
-        yield codes
-    except asyncio.CancelledError:
-        say("interrupted at once; results.jsonl holds what had ended")
-        codes.append(INTERRUPTED)
+        code = asyncio.run(batch.check_all(studio) if dry_run else batch.work(studio))
+    click.get_current_context().exit(code)
 
 
 def _folder(config: Config) -> Path:

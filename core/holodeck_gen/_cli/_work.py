@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, NoReturn, TypeAlias
+
+from holodeck_gen._cli._exit import INTERRUPTED, say
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
@@ -65,24 +69,15 @@ async def outcomes(
 
 @contextlib.contextmanager
 def signals(stop: Stop, voice: Voice) -> Iterator[None]:
-    """Make Ctrl-C and SIGTERM a graceful stop, and a second one an end without grace."""
+    """Make Ctrl-C and SIGTERM a graceful stop, and a second one the end of the process."""
     loop = asyncio.get_running_loop()
-    main = asyncio.current_task()
     names = (signal.SIGINT, signal.SIGTERM)
 
     def receive() -> None:
         if stop.reason == "interrupted":
-            remove()
-            if main is not None:
-                main.cancel()
-            return
+            _end_now()
         voice.note("stopping: requests in flight finish (once more to stop at once)")
         stop.ask("interrupted")
-
-    def remove() -> None:
-        for name in names:
-            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
-                loop.remove_signal_handler(name)
 
     for name in names:
         # Not on Windows, and not outside the main thread.
@@ -91,4 +86,16 @@ def signals(stop: Stop, voice: Voice) -> Iterator[None]:
     try:
         yield
     finally:
-        remove()
+        for name in names:
+            with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
+                loop.remove_signal_handler(name)
+
+
+def _end_now() -> NoReturn:
+    # Cancelling would wait for the answers of submits that were sent; nothing is lost that
+    # being killed would not lose, too.
+    if sys.stderr.isatty():
+        # A progress bar hides the cursor.
+        sys.stderr.write("\x1b[?25h")
+    say("stopped at once; answers that were on their way are lost")
+    os._exit(INTERRUPTED)
