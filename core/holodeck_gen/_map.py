@@ -154,10 +154,11 @@ class MapRun:
             self._deliver(life.index, self.engine.cancelled(life))
         self._changed.set()
 
-    async def stop(self) -> None:
-        """Begin no more, cancel what waits; the consumer gets an outcome for all that was begun."""
-        for task in tuple(self._running):
-            task.cancel()
+    def stop(self, *, finish_jobs: bool) -> None:
+        """Begin no more and cancel what waits; all that was begun still gets its outcome."""
+        for task, life in self._running.items():
+            if not (finish_jobs and life.sent):
+                task.cancel()
         if self._feeder is not None:
             self._feeder.cancel()
         self._changed.set()

@@ -38,7 +38,7 @@ def parse_options(options: type | None, values: JsonObject, *, where: str) -> An
             raise ConfigError(f"{where} has no option {name!r}{did_you_mean(name, fields)}")
     attrs.resolve_types(options)
     arguments = {
-        name: _convert(value, fields[name].type, where=f"{where}: option {name!r}")
+        name: _convert(value, fields[name], where=f"{where}: option {name!r}")
         for name, value in values.items()
     }
     try:
@@ -73,14 +73,15 @@ def describe_options(options: type | None) -> list[OptionInfo]:
     ]
 
 
-def _convert(value: Any, wanted: Any, *, where: str) -> Any:
+def _convert(value: Any, field: attrs.Attribute[Any], *, where: str) -> Any:
     try:
+        wanted: Any = field.type
         return _converter().structure(value, wanted)
-    except cattrs.BaseValidationError as error:
-        reason = "; ".join(cattrs.transform_error(error))
-        raise ConfigError(f"{where}: {reason}") from error
     except Exception as error:
-        raise ConfigError(f"{where}: {value!r} is not {_type_name(wanted)}") from error
+        # A field without a repr holds a secret, and so may every error about its value.
+        shown = repr(value) if field.repr else "what was given"
+        reason = f"{where}: {shown} is not {_type_name(field.type)}"
+        raise ConfigError(reason) from (error if field.repr else None)
 
 
 @cache

@@ -10,6 +10,7 @@ import attrs
 
 from holodeck_gen._accounts import Accounts
 from holodeck_gen._artifact import Artifact
+from holodeck_gen._calls import told
 from holodeck_gen._fetch import Fetcher, RawFile, pictures
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job
@@ -57,6 +58,11 @@ class Life:
     def key(self) -> str:
         """The task's key, or what comes nearest before it is admitted."""
         return self.entry.key if self.entry else self.task.id or str(self.index)
+
+    @property
+    def sent(self) -> bool:
+        """Whether anything was submitted for it."""
+        return any(job.attempts for job in self.jobs)
 
     @property
     def job_ids(self) -> tuple[str, ...]:
@@ -145,8 +151,7 @@ class PartRunner:
             await self.journal.record(job.key, Stored(artifacts=tuple(artifacts)))
             await asyncio.to_thread(_remove, raws)
         except StageError as stage:
-            stage.job_id = stage.job_id or job.job_id
-            error = stage
+            error = told(stage, job_id=job.job_id)
             await self.journal.record(job.key, Failed(error=error))
         if error is None and missing:
             error = missing[0].error

@@ -250,11 +250,16 @@ class AsyncStudio:
             ]
         return outcomes
 
-    async def stop(self) -> None:
-        """Begin nothing more; requests in flight finish, then `map` ends."""
+    async def stop(self, *, finish_jobs: bool = False) -> None:
+        """Begin nothing more; requests in flight finish, then `map` ends.
+
+        Args:
+            finish_jobs: Let tasks whose job was submitted run to their end instead of leaving
+                the job to be collected later.
+        """
         self._stopped.set()
-        for run in tuple(self._maps):
-            await run.stop()
+        for run in self._maps:
+            run.stop(finish_jobs=finish_jobs)
 
     def check(self, task: Task) -> Prepared:
         """Prepare `task` without running it: all that can be checked before any cost.

@@ -154,9 +154,9 @@ class Studio:
         """Run tasks; return outcomes in input order. As `AsyncStudio.generate_all`."""
         return self._call(self._studio.generate_all(tasks))
 
-    def stop(self) -> None:
-        """Begin nothing more; `map` ends after what is in flight. From any thread."""
-        self._call(self._studio.stop())
+    def stop(self, *, finish_jobs: bool = False) -> None:
+        """Begin nothing more; from any thread. As `AsyncStudio.stop`."""
+        self._call(self._studio.stop(finish_jobs=finish_jobs))
 
     def check(self, task: Task) -> Prepared:
         """All that can be checked before any cost. As `AsyncStudio.check`."""

@@ -12,9 +12,10 @@ from holodeck_gen._artifact import Artifact
 from holodeck_gen._size import parse_size
 from holodeck_gen._values import JsonObject, check_integer, check_text, freeze_object
 from holodeck_gen.errors import InvalidTaskError
+from collections.abc import Iterable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    pass
 
 #: A reference picture: a URL, a path, or the artifact of an earlier task.
 Input: TypeAlias = str | Artifact
@@ -30,7 +31,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 def _inputs(value: Iterable[Input | os.PathLike[str]] | None) -> tuple[Input, ...]:
     if value is None:
         return ()
-    if isinstance(value, str | os.PathLike | Artifact):
+    if isinstance(value, str | os.PathLike | Artifact) or not isinstance(value, Iterable):
         raise InvalidTaskError("inputs must be a list, also where there is only one")
     return tuple(os.fspath(item) if isinstance(item, os.PathLike) else item for item in value)
 
@@ -104,12 +105,12 @@ class Task:
     affinity: str | None = attrs.field(default=None, kw_only=True, validator=check_text)
 
     def __attrs_post_init__(self) -> None:
+        for name in ("prompt", "kind", "n", "priority"):
+            if getattr(self, name) is None:
+                raise InvalidTaskError(f"{name} cannot be null")
         if not self.prompt.strip() and not self.inputs:
             raise InvalidTaskError("the prompt is empty")
         if len(self.prompt) > MAX_PROMPT:
             raise InvalidTaskError(
                 f"the prompt has {len(self.prompt)} characters; at most {MAX_PROMPT} are taken"
             )
-        for name in ("kind", "n", "priority"):
-            if getattr(self, name) is None:
-                raise InvalidTaskError(f"{name} cannot be null")

@@ -43,6 +43,7 @@ CANARY = "canary-7f3a"
 #: A plugin with a provider that is told by its prompts what to do.
 PLUGIN = '''
 import asyncio
+from collections import Counter
 import base64
 import attrs
 from holodeck_gen import Bytes, JobRef, JobStatus, Limits, Prepared, hookimpl
@@ -71,6 +72,7 @@ class Fake:
 
     def __init__(self, options):
         self.options = options
+        self.polls = Counter()
 
     def account_key(self):
         return "fake"
@@ -95,6 +97,10 @@ class Fake:
         prompt = job.state["prompt"]
         if "wait" in prompt:
             return JobStatus(phase="running")
+        if "slow" in prompt:
+            self.polls[job.job_id] += 1
+            if self.polls[job.job_id] < 200:
+                return JobStatus(phase="running")
         if "fail" in prompt:
             error = JobFailedError("it\\n went \\x1b[31mwrong", job_id=job.job_id)
             return JobStatus(phase="failed", error=error)
@@ -433,10 +439,10 @@ class TestRun:
     def test_limit_counts_no_failure_as_left(self) -> None:
         assert "are left" not in run(write("t.txt", "fail"), "--limit", "1", code=3).stderr
 
-    def test_for_ends_the_run(self) -> None:
-        result = run(write("t.txt", *["wait"] * 9), "--for", "0.05s", code=4)
-        assert "the time is up" in result.stderr
-        assert "0 done" in result.stderr
+    def test_for_begins_nothing_more_and_lets_submitted_jobs_finish(self) -> None:
+        result = run(write("t.txt", *["slow"] * 9), "--for", "0.05s", code=4)
+        assert "the time is up: 7 of 9 tasks are left" in result.stderr
+        assert "2 done" in result.stderr
 
     def test_expanded_tasks(self) -> None:
         result = run(write("t.txt", "a", "b"), "--expand", "twice")

@@ -33,15 +33,23 @@ class Stop:
     def __init__(self) -> None:
         self.reason: Reason | None = None
         self._asked = asyncio.Event()
+        self._now = asyncio.Event()
 
     def ask(self, reason: Reason) -> None:
-        """End the run gracefully; the first reason counts."""
-        self.reason = self.reason or reason
+        """End the run gracefully; the first reason counts, but a person comes before the clock."""
+        if self.reason in (None, "time"):
+            self.reason = reason
+        if reason != "time":
+            self._now.set()
         self._asked.set()
 
-    async def wait(self) -> None:
-        """Return when it was asked."""
+    async def obey(self, studio: AsyncStudio) -> None:
+        """Stop `studio` when asked; when only the time is up, what was submitted may finish."""
         await self._asked.wait()
+        if not self._now.is_set():
+            await studio.stop(finish_jobs=True)
+            await self._now.wait()
+        await studio.stop()
 
 
 async def outcomes(
@@ -52,12 +60,7 @@ async def outcomes(
     Raises:
         PausedError: After all that was begun.
     """
-
-    async def end() -> None:
-        await stop.wait()
-        await studio.stop()
-
-    watcher = asyncio.create_task(end())
+    watcher = asyncio.create_task(stop.obey(studio))
     try:
         async with aclosing(studio.map(tasks)) as run:
             async for outcome in run:
