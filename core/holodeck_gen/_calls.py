@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from holodeck_gen.errors import PluginError
+from holodeck_gen.errors import PluginError, TaskError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
 T = TypeVar("T")
+E = TypeVar("E", bound=TaskError)
 
 #: Seconds that code gets to react to its cancellation before it is left alone.
 GRACE_S = 5.0
@@ -83,3 +85,21 @@ async def _abandon(task: asyncio.Future[Any]) -> None:
 def _look(task: asyncio.Future[Any]) -> None:
     if not task.cancelled():
         task.exception()
+
+
+def told(error: E, **facts: str | None) -> E:
+    """A copy of `error` that also tells `facts`, where it does not say otherwise.
+
+    A copy, because a plugin may raise one object for many tasks.
+    """
+    missing = {name: value for name, value in facts.items() if value and not getattr(error, name)}
+    if not missing:
+        return error
+    try:
+        own = copy.copy(error)
+    except Exception:
+        # A class of the plugin's own that cannot be copied.
+        own = error
+    vars(own).update(missing)
+    own.__cause__ = error.__cause__
+    return own.with_traceback(error.__traceback__)

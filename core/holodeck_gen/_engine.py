@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import attrs
 
 from holodeck_gen._artifact import add_costs
-from holodeck_gen._calls import bounded
+from holodeck_gen._calls import bounded, told
 from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._log import Logger
 from holodeck_gen._outcome import Failure, Outcome, Result, State
@@ -86,9 +86,12 @@ class Engine:
     def failure(self, life: Life, error: GenerationError, *, state: State | None = None) -> Failure:
         """A task's end without a result, with what is known of it."""
         if isinstance(error, TaskError):
-            error.task_id = error.task_id or life.key
-            error.provider = error.provider or (life.provider.name if life.provider else None)
-            error.job_id = error.job_id or next(iter(life.job_ids), None)
+            error = told(
+                error,
+                task_id=life.key,
+                provider=life.provider.name if life.provider else None,
+                job_id=next(iter(life.job_ids), None),
+            )
         if state is None:
             state = "held" if life.held or isinstance(error, HELD) else "failed"
         artifacts = error.artifacts if isinstance(error, PartialResultError) else ()

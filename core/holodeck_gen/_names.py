@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._artifact import Artifact
+from holodeck_gen._journal import Entry
 from holodeck_gen._nearest import did_you_mean
 from holodeck_gen._size import format_size
 from holodeck_gen.errors import ConfigError, InvalidTaskError, StorageError
 from holodeck_gen.files import safe_component, safe_name
-from holodeck_gen._artifact import Artifact
-from holodeck_gen._journal import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import attrs
 
 from holodeck_gen._accounts import Account
-from holodeck_gen._calls import bounded, words
+from holodeck_gen._calls import bounded, told, words
 from holodeck_gen._provider import JobRef, JobStatus, Provider
 from holodeck_gen._retry import repeat
 from holodeck_gen._settings import Settings
@@ -74,8 +74,7 @@ class Poller:
             except (JobFailedError, ContentRejectedError) as error:
                 return JobStatus(phase="failed", error=error)
             except ProviderError as error:
-                error.job_id = error.job_id or self.ref.job_id
-                raise
+                raise told(error, job_id=self.ref.job_id) from error.__cause__
             except Exception as error:
                 surprises += 1
                 if surprises >= self.settings.attempts:

@@ -10,10 +10,11 @@ import attrs
 from holodeck_gen._artifact import Cost
 from holodeck_gen._values import JsonObject, freeze_object, in_order
 from holodeck_gen.errors import TaskError
-import httpx
-from holodeck_gen._log import Logger
 
 if TYPE_CHECKING:
+    import httpx
+
+    from holodeck_gen._log import Logger
     from holodeck_gen._task import Task
 
 Billing: TypeAlias = Literal["paid", "free"]

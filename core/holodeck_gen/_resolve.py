@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
+from holodeck_gen._config import Config
+from holodeck_gen._http import LazyClient
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import Context, Provider
 from holodeck_gen._registry import Configured, Kind, Registration, Registry
 from holodeck_gen.errors import ConfigError, PluginLoadError
-from holodeck_gen._config import Config
-from holodeck_gen._http import LazyClient
 
 if TYPE_CHECKING:
     import os

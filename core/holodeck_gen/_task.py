@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterable
+from typing import TypeAlias
 
 import attrs
 
@@ -12,10 +13,6 @@ from holodeck_gen._artifact import Artifact
 from holodeck_gen._size import parse_size
 from holodeck_gen._values import JsonObject, check_integer, check_text, freeze_object
 from holodeck_gen.errors import InvalidTaskError
-from collections.abc import Iterable
-
-if TYPE_CHECKING:
-    pass
 
 #: A reference picture: a URL, a path, or the artifact of an earlier task.
 Input: TypeAlias = str | Artifact
