@@ -207,6 +207,8 @@ class MemoryJournal:
         self._seen.execute("PRAGMA journal_mode = OFF")
         self._seen.execute("CREATE TABLE keys (key TEXT PRIMARY KEY, n INTEGER) WITHOUT ROWID")
         self._seen.execute("CREATE TABLE names (name TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID")
+        # Never committed: a transaction a statement would write to disk for each task.
+        self._seen.execute("BEGIN")
 
     async def admit(self, task: Task, index: int) -> Entry:
         stem = task.id if task.id is not None else digest(task)

@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 import unicodedata
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import pathvalidate
@@ -24,6 +25,7 @@ MAX_NAME_BYTES = 200
 _SPACES = re.compile(r"\s+")
 
 
+@lru_cache(maxsize=4096)  # A task's name is made twice: to check it, and to use it.
 def safe_component(text: str) -> str:
     """Return `text` as one file name that every common file system takes.
 
