@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from holodeck_gen._studio import AsyncStudio, StudioInfo
     from holodeck_gen._sync import Handle, Studio
     from holodeck_gen._task import Task
+    from holodeck_gen._values import JsonObject
     from holodeck_gen.hookspecs import hookimpl
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Handle",
     "JobRef",
     "JobStatus",
+    "JsonObject",
     "Limits",
     "MemoryJournal",
     "Outcome",
@@ -98,6 +100,7 @@ _MODULES = {
     "_studio": ("AsyncStudio", "StudioInfo"),
     "_sync": ("Handle", "Studio"),
     "_task": ("Task",),
+    "_values": ("JsonObject",),
     "hookspecs": ("hookimpl",),
 }
 _PUBLIC_MODULES = ("errors", "events", "files", "hookspecs", "testing")

@@ -125,6 +125,7 @@ def _visible(character: str) -> str:
 
 def _inside(folder: Path, name: str) -> Path:
     root = folder.resolve()
+    root.mkdir(parents=True, exist_ok=True)
     target = root / safe_name(name)
     parent = root
     for part in target.relative_to(root).parts[:-1]:

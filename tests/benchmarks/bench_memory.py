@@ -57,7 +57,7 @@ def measure(count: int) -> dict[str, float]:
         # From the start, because outcomes wait for us: rates between two of them mislead.
         began, cpu = time.perf_counter(), time.process_time()
         for done, outcome in enumerate(studio.map(tasks), start=1):
-            assert outcome.ok, outcome.error
+            assert isinstance(outcome, hg.Result), outcome
             if done == WARM:
                 first = resident()
             if done % 1_000 == 0:

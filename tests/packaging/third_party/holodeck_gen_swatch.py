@@ -3,9 +3,7 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -13,7 +11,7 @@ import holodeck_gen as hg
 from holodeck_gen import files
 
 
-async def paint(request: Mapping[str, Any]) -> bytes:
+async def paint(request: hg.JsonObject) -> bytes:
     """One color, chosen by the prompt, as an encoded picture."""
     from PIL import Image
 
@@ -52,9 +50,7 @@ class Checked:
         return await asyncio.to_thread(self._put, file, name)
 
     def _put(self, file: Path, name: str) -> Path:
-        folder = Path(self.folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        placed = files.place(file, folder, name)
+        placed = files.place(file, Path(self.folder), name)
         digest = hashlib.sha256(placed.read_bytes()).hexdigest()
         placed.with_name(f"{placed.name}.sha256").write_text(f"{digest}  {placed.name}\n")
         return placed
