@@ -31,7 +31,7 @@ class Account:
     concurrency: Concurrency
     paused: PausedError | None = attrs.field(default=None, init=False)
     _gates: dict[str, Gate] = attrs.field(factory=dict, init=False)
-    _paces: dict[Action, Pace | None] = attrs.field(factory=dict, init=False)
+    _paces: dict[Action, Pace] = attrs.field(factory=dict, init=False)
 
     def gate(self, provider: Provider, task: Task) -> Gate:
         """The job slots that `task` shares."""
@@ -40,11 +40,11 @@ class Account:
             self._gates[quota] = LocalGate(self.concurrency, provider.limits)
         return self._gates[quota]
 
-    def pace(self, provider: Provider, action: Action) -> Pace | None:
-        """The pace of one action; None where there is no limit."""
+    def pace(self, provider: Provider, action: Action) -> Pace:
+        """The pace of one action."""
         if action not in self._paces:
             rate = provider.limits.rate(action)
-            self._paces[action] = None if rate is None else Pace(1 / rate)
+            self._paces[action] = Pace(0.0 if rate is None else 1 / rate)
         return self._paces[action]
 
     @property

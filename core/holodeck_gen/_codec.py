@@ -60,7 +60,8 @@ def error_from_json(data: JsonObject) -> GenerationError:
     cls = getattr(errors, str(facts.pop("type")), GenerationError)
     message = facts.pop("message")
     if "artifacts" in facts:
-        facts["artifacts"] = tuple(from_json(each, Artifact) for each in facts["artifacts"])
+        facts["artifacts"] = [from_json(each, Artifact) for each in facts["artifacts"]]
+    facts = {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}
     try:
         error = cls(message, **facts)
     except TypeError:
@@ -77,7 +78,10 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(Decimal, lambda value, _: Decimal(value))
     converter.register_unstructure_hook_func(_is_mapping, thaw)
     converter.register_structure_hook_func(_is_mapping, lambda value, _: value)
-    converter.register_unstructure_hook(tuple, lambda value: [to_json(item) for item in value])
+    converter.register_unstructure_hook_func(
+        lambda cls: getattr(cls, "__origin__", cls) is tuple,
+        lambda value: [to_json(item) for item in value],
+    )
     converter.register_unstructure_hook_func(
         lambda cls: isinstance(cls, type) and issubclass(cls, GenerationError), error_to_json
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +57,7 @@ class Fetcher:
     downloads: int
     policy: RetryPolicy
     _places: asyncio.Semaphore = attrs.field(init=False)
+    _own: str = attrs.field(factory=lambda: secrets.token_hex(8), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._places = asyncio.Semaphore(self.downloads)
@@ -66,7 +69,10 @@ class Fetcher:
             DownloadError: It cannot be had.
         """
         data = output.data if isinstance(output, Bytes) else await self._download(output, provider)
-        path = self.folder / f"{safe_component(name)}.raw"
+        # Names that are alike once made safe, and equal names of two studios in one folder,
+        # must not share a file.
+        mark = hashlib.blake2b(f"{self._own}{name}".encode(), digest_size=8).hexdigest()
+        path = self.folder / f"{safe_component(name)[:60]}-{mark}.raw"
         durable = provider.billing != "free"
         try:
             await asyncio.to_thread(_write, path, data, durable=durable)

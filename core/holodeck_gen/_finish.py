@@ -100,6 +100,9 @@ class Finisher:
                 timeout_s=self.timeout_s,
                 what=f"processor {name!r}",
             )
+            if inspect.iscoroutine(answer):
+                # Otherwise Python warns at some later time that it was never awaited.
+                answer.close()
             if inspect.isawaitable(answer):
                 raise TypeError("a processor is a plain function, not a coroutine function")
             files = [answer] if isinstance(answer, Path) else list(answer)

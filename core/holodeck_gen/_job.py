@@ -122,8 +122,7 @@ class Job:
         )
 
     async def _send(self) -> JobStatus | None:
-        if (pace := self.account.pace(self.provider, "submit")) is not None:
-            await pace.token()
+        await self.account.pace(self.provider, "submit").token()
         # The account may have been paused while this waited for its slot or its turn.
         self.account.check()
         return await finish(asyncio.ensure_future(self._send_and_record()))
@@ -131,8 +130,7 @@ class Job:
     async def _send_and_record(self) -> JobStatus | None:
         self.attempts += 1
         await self.journal.record(self.key, Submitting(attempt=self.attempts))
-        if (pace := self.account.pace(self.provider, "submit")) is not None:
-            await pace.departure()
+        await self.account.pace(self.provider, "submit").departure()
         self._may_run = True
         try:
             answer = await bounded(
@@ -222,9 +220,8 @@ class Job:
             slot.release(clean=False)
 
     async def _retrying(self, action: Action, error: RetryableError, wait_s: float) -> None:
-        pace = self.account.pace(self.provider, action)
-        if isinstance(error, ThrottledError) and pace is not None:
-            pace.hold(wait_s)
+        if isinstance(error, ThrottledError):
+            self.account.pace(self.provider, action).hold(wait_s)
         _log.warning(
             "request.retried",
             action=action,

@@ -221,18 +221,24 @@ async def _read(tasks: Tasks) -> AsyncIterator[Task | str]:
     try:
         more = True
         while more:
-            batch, more = await loop.run_in_executor(reader, _take, iterator)
+            batch, more, error = await loop.run_in_executor(reader, _take, iterator)
             for item in batch:
                 yield item
+            if error is not None:
+                raise error
     finally:
         reader.shutdown(wait=False, cancel_futures=True)
 
 
-def _take(iterator: Any) -> tuple[list[Task | str], bool]:
+def _take(iterator: Any) -> tuple[list[Task | str], bool, Exception | None]:
+    """A batch, whether there may be more, and what the iterator raised after it."""
     batch: list[Task | str] = []
     end = time.monotonic() + BATCH_S
-    for item in iterator:
-        batch.append(item)
-        if len(batch) == BATCH or time.monotonic() > end:
-            return batch, True
-    return batch, False
+    try:
+        for item in iterator:
+            batch.append(item)
+            if len(batch) == BATCH or time.monotonic() > end:
+                return batch, True, None
+    except Exception as error:
+        return batch, False, error
+    return batch, False, None

@@ -10,23 +10,28 @@ from aiolimiter import AsyncLimiter
 
 @attrs.define(eq=False)
 class Pace:
-    """Requests at least `interval_s` apart, as sent; no catching up after a pause."""
+    """Requests at least `interval_s` apart, as sent; no catching up after a pause.
+
+    Zero is no limit: then only what the provider asks for holds requests back.
+    """
 
     interval_s: float
-    _limiter: AsyncLimiter = attrs.field(init=False)
+    _limiter: AsyncLimiter | None = attrs.field(init=False)
     _next: float = attrs.field(default=float("-inf"), init=False)
     _closed_until: float = attrs.field(default=float("-inf"), init=False)
 
     def __attrs_post_init__(self) -> None:
         # Capacity 1: the bucket's burst and leak would let nearly twice the rate pass.
-        self._limiter = AsyncLimiter(1, self.interval_s)
+        self._limiter = AsyncLimiter(1, self.interval_s) if self.interval_s else None
 
     async def token(self) -> None:
         """Wait for the turn to send one request."""
+        if self._limiter is not None:
+            await self._limiter.acquire()
+        # Last, so that a hold reaches those that already wait, and not those on their way out.
         clock = asyncio.get_running_loop().time
         while (rest := self._closed_until - clock()) > 0:  # noqa: ASYNC110 -- it may be extended
             await asyncio.sleep(rest)
-        await self._limiter.acquire()
 
     async def departure(self) -> None:
         """Wait out what is left of the pace; the very last thing before sending."""

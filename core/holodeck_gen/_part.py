@@ -122,10 +122,10 @@ class PartRunner:
             else:
                 await self.journal.record(key, Failed(error=error))
             return Part(error=error)
-        return await self._finish(life, entry, job, status, offset)
+        return await self._finish(life, entry, share, job, status, offset)
 
     async def _finish(
-        self, life: Life, entry: Entry, job: Job, status: JobStatus, offset: int
+        self, life: Life, entry: Entry, share: Task, job: Job, status: JobStatus, offset: int
     ) -> Part:
         artifacts: list[Artifact] = []
         raws: list[RawFile] = []
@@ -155,6 +155,8 @@ class PartRunner:
             await self.journal.record(job.key, Failed(error=error))
         if error is None and missing:
             error = missing[0].error
+        elif error is None and len(made) < share.n:
+            error = JobFailedError(f"it made {len(made)} of {share.n}", job_id=job.job_id)
         revised = next((raw.revised_prompt for raw in raws if raw.revised_prompt), None)
         return Part(artifacts=tuple(artifacts), status=status, revised_prompt=revised, error=error)
 

@@ -21,6 +21,9 @@ from holodeck_gen.errors import (
     TransientError,
 )
 
+#: Seconds; a provider that asks to be polled sooner than this is not taken at its word.
+SHORTEST_PAUSE_S = 0.05
+
 
 @attrs.define(kw_only=True, eq=False)
 class Poller:
@@ -62,7 +65,10 @@ class Poller:
                 return status
             if overdue:
                 raise self._overdue()
-            pause = status.retry_hint_s or limits.poll_interval_s
+            hint = status.retry_hint_s
+            # So written, what is not a number is not taken either.
+            good = hint is not None and hint >= SHORTEST_PAUSE_S
+            pause = hint if hint and good else limits.poll_interval_s
 
     async def _poll(self) -> JobStatus:
         surprises = 0
@@ -98,9 +104,8 @@ class Poller:
             Exception: What the provider raised.
         """
         pace = self.account.pace(self.provider, "poll")
-        if pace is not None:
-            await pace.token()
-            await pace.departure()
+        await pace.token()
+        await pace.departure()
         status = await bounded(
             self.provider.poll(self.ref),
             timeout_s=self.settings.request_timeout(self.provider.limits),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
+from holodeck_gen._calls import bounded
 from holodeck_gen._config import Config
 from holodeck_gen._http import LazyClient
 from holodeck_gen._log import Logger
@@ -19,6 +20,11 @@ if TYPE_CHECKING:
     import os
 
     from holodeck_gen.events import Observer
+
+_log = Logger("holodeck_gen.resolve")
+
+#: Seconds a provider or stage may take to close.
+CLOSE_S = 10.0
 
 #: A name, something configured, an object of the kind, or a factory.
 Named: TypeAlias = Any
@@ -139,8 +145,13 @@ class Maker:
         """Close what was made here; what the caller handed in ready is the caller's."""
         for made in reversed(self._made):
             close = getattr(made, "aclose", None)
-            if close is not None:
-                await close()
+            if close is None:
+                continue
+            try:
+                await bounded(close(), timeout_s=CLOSE_S, what="aclose")
+            except Exception as error:
+                # The results are there; a plugin that cannot let go does not take them away.
+                _log.warning("plugin.close_failed", plugin=_name_of(made), error=repr(error))
 
     def _make(self, resolved: Named) -> Any:
         if not isinstance(resolved, Configured):

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import tempfile
 import time
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -154,14 +154,18 @@ class AsyncStudio:
         self._maps: set[MapRun] = set()
         self._singles = itertools.count()
         self._stopped = asyncio.Event()
-        self._pool = [self._maker.provider(each) for each in self._providers]
-        self._by_name = {each.name: each for each in self._pool}
-        self._expanders = self._maker.stages(self._expand)
-        spool = await asyncio.to_thread(self._prepare_folders)
-        self.events = EventQueue([*self._observers, *self._resolver.observers()])
-        self._journal = self._open_journal()
-        self._accounts = Accounts(concurrency=self.settings.concurrency)
-        self._engine = self._make_engine(spool)
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._http.aclose)
+            undo.push_async_callback(self._maker.aclose)
+            self._pool = [self._maker.provider(each) for each in self._providers]
+            self._by_name = {each.name: each for each in self._pool}
+            self._expanders = self._maker.stages(self._expand)
+            spool = await asyncio.to_thread(self._prepare_folders)
+            self.events = EventQueue([*self._observers, *self._resolver.observers()])
+            self._journal = self._open_journal()
+            self._accounts = Accounts(concurrency=self.settings.concurrency)
+            self._engine = self._make_engine(spool)
+            undo.pop_all()
         return self
 
     async def __aexit__(
@@ -197,7 +201,13 @@ class AsyncStudio:
         return outcome
 
     def submit(self, task: Task | str, **fields: Any) -> AsyncHandle:
-        """Begin one task and return its handle."""
+        """Begin one task and return its handle.
+
+        Raises:
+            ConfigError: The studio is not open, or was stopped.
+        """
+        if not self._opened or self._stopped.is_set():
+            raise ConfigError("this studio is not open, or was stopped; make another")
         task = _task(task, fields)
         life = Life(index=next(self._singles), task=task)
         return AsyncHandle(engine=self._engine, life=life, run=self._spawn(self._engine.run(life)))
@@ -234,7 +244,8 @@ class AsyncStudio:
     async def generate_all(self, tasks: Iterable[Task | str]) -> list[Outcome]:
         """Run tasks that fit in memory; return their outcomes in input order.
 
-        Where the account is paused on the way, the rest are failures with state ``held``.
+        Where the account is paused on the way, the rest are failures with state ``held``;
+        where the studio is stopped, ``cancelled``.
         """
         given = [_task(task, {}) for task in tasks]
         outcomes: list[Outcome] = []
@@ -246,6 +257,12 @@ class AsyncStudio:
             begun = len(outcomes)
             outcomes += [
                 self._engine.failure(Life(index=i, task=task), pause)
+                for i, task in enumerate(given[begun:], start=begun)
+            ]
+        if self._stopped.is_set():
+            begun = len(outcomes)
+            outcomes += [
+                self._engine.cancelled(Life(index=i, task=task))
                 for i, task in enumerate(given[begun:], start=begun)
             ]
         return outcomes

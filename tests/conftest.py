@@ -1,0 +1,92 @@
+"""What every test shares: no network, no settings of the developer's, Hypothesis profiles."""
+
+from __future__ import annotations
+
+import gc
+import ipaddress
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# Sandboxes and shared runners stall at will, so no example has a deadline.
+_QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+settings.register_profile("dev", deadline=None, max_examples=60, suppress_health_check=_QUIET)
+settings.register_profile(
+    "ci", settings.get_profile("dev"), derandomize=True, max_examples=200, print_blob=True
+)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+
+class NetworkRefusedError(RuntimeError):
+    """A test tried to leave this machine."""
+
+
+def _check(address: Any) -> None:
+    # Unix sockets are paths.
+    if not isinstance(address, tuple):
+        return
+    host = str(address[0])
+    if host in ("", "localhost"):
+        return
+    try:
+        inside = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        inside = False
+    if not inside:
+        raise NetworkRefusedError(f"a test tried to reach {host}")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_network() -> Iterator[None]:
+    """Refuse whatever is not this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+        getaddrinfo = socket.getaddrinfo
+
+        def checked_connect(self: socket.socket, address: Any) -> None:
+            _check(address)
+            connect(self, address)
+
+        def checked_connect_ex(self: socket.socket, address: Any) -> int:
+            _check(address)
+            return connect_ex(self, address)
+
+        def checked_getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
+            if host is not None:
+                _check((host.decode() if isinstance(host, bytes) else host,))
+            return getaddrinfo(host, *args, **kwargs)
+
+        patch.setattr(socket.socket, "connect", checked_connect)
+        patch.setattr(socket.socket, "connect_ex", checked_connect_ex)
+        patch.setattr(socket, "getaddrinfo", checked_getaddrinfo)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Home, settings and working directory of this test's own; returns the latter."""
+    home = tmp_path_factory.mktemp("home")
+    for name in list(os.environ):
+        if name.startswith("HOLODECK_GEN_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("CONFIG", "DATA", "STATE", "CACHE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(home / name.lower()))
+    work = home / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+def pytest_collection_finish() -> None:
+    # Tests on virtual time collect garbage to find lost exceptions; what the imports made
+    # need not be looked through each time.
+    gc.collect()
+    gc.freeze()

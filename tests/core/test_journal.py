@@ -1,0 +1,100 @@
+"""The journal's seam: keys, names, and the order of a part's steps."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+import holodeck_gen as hg
+from holodeck_gen import _journal as steps
+from holodeck_gen._journal import FOLLOWS, MemoryJournal, PartKey, PartState, Step
+from holodeck_gen.errors import InvalidTaskError, JobFailedError, JournalError
+
+ERROR = JobFailedError("why")
+STEPS: tuple[Step, ...] = (
+    steps.Submitting(attempt=1),
+    steps.Refused(attempt=1, error=ERROR),
+    steps.Submitted(job=hg.JobRef(job_id="j")),
+    steps.Finished(outputs=()),
+    steps.Fetched(files=()),
+    steps.Stored(artifacts=()),
+    steps.Failed(error=ERROR),
+    steps.Uncertain(error=ERROR),
+)
+
+
+def keys(*tasks: hg.Task) -> list[str]:
+    async def main() -> list[str]:
+        journal = MemoryJournal()
+        entries = [await journal.admit(task, index) for index, task in enumerate(tasks)]
+        await journal.aclose()
+        return [entry.key for entry in entries]
+
+    return asyncio.run(main())
+
+
+def test_an_id_is_the_key() -> None:
+    assert keys(hg.Task("a cat", id="one")) == ["one"]
+
+
+def test_equal_tasks_are_told_apart_by_their_order() -> None:
+    first, second, other = keys(hg.Task("a cat"), hg.Task("a cat"), hg.Task("a dog"))
+    assert first.removesuffix("-1") == second.removesuffix("-2")
+    assert other.endswith("-1")
+    assert len({first, second, other}) == 3
+    assert keys(hg.Task("a cat"), hg.Task("a cat")) == [first, second]
+
+
+def test_an_id_twice_is_refused() -> None:
+    with pytest.raises(InvalidTaskError, match="another task has the id 'one'"):
+        keys(hg.Task("a cat", id="one"), hg.Task("a dog", id="one"))
+
+
+def test_names_are_reserved_whatever_their_case() -> None:
+    async def main() -> list[bool]:
+        journal = MemoryJournal()
+        reserved = [
+            await journal.reserve(key, name)
+            for key, name in [("a", "x.png"), ("b", "X.PNG"), ("a", "x.png"), ("b", "y.png")]
+        ]
+        await journal.aclose()
+        return reserved
+
+    assert asyncio.run(main()) == [True, False, True, True]
+
+
+class Parts(RuleBasedStateMachine):
+    """A part goes only where `FOLLOWS` says, and a refused step changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.journal = MemoryJournal()
+        asyncio.run(self.journal.admit(hg.Task("a cat", id="t"), 0))
+        self.states: dict[int, PartState] = {0: "admitted", 1: "admitted"}
+        self.ended = False
+
+    @precondition(lambda self: not self.ended)
+    @rule(part=st.integers(0, 1), step=st.sampled_from(STEPS))
+    def record(self, part: int, step: Step) -> None:
+        call = self.journal.record(PartKey(task="t", index=part), step)
+        if step.state in FOLLOWS[self.states[part]]:
+            asyncio.run(call)
+            self.states[part] = step.state
+        else:
+            with pytest.raises(JournalError, match="cannot follow"):
+                asyncio.run(call)
+
+    def teardown(self) -> None:
+        asyncio.run(self.journal.aclose())
+
+
+TestParts = Parts.TestCase
+
+
+def test_nothing_follows_a_failure_and_only_a_decision_an_uncertain_submit() -> None:
+    assert FOLLOWS["failed"] == frozenset()
+    assert FOLLOWS["uncertain"] == {"admitted"}
+    assert all("submitting" not in after for state, after in FOLLOWS.items() if state != "admitted")

@@ -1,0 +1,75 @@
+"""Builders and fakes that several test modules share."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+import holodeck_gen as hg
+from holodeck_gen._plugins import Plugins
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+def no_plugins() -> hg.Registry:
+    """A registry that finds no plugin."""
+    return hg.Registry(Plugins(find=lambda: ()))
+
+
+@attrs.define
+class FakeStore:
+    """Keeps bytes in memory; a taken name is refused, as the protocol says."""
+
+    files: dict[str, bytes] = attrs.field(factory=dict)
+
+    async def put(self, file: Path, name: str) -> str:
+        data = await asyncio.to_thread(file.read_bytes)
+        if self.files.setdefault(name, data) is not data:
+            raise FileExistsError(name)
+        return f"memory:{name}"
+
+
+@asynccontextmanager
+async def opened(
+    provider: Any, *, store: Any = None, **arguments: Any
+) -> AsyncIterator[hg.AsyncStudio]:
+    """A studio that reads no settings and finds no plugin."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with hg.AsyncStudio(
+            provider,
+            output=folder,
+            store=FakeStore() if store is None else store,
+            config=hg.Config.of({}, environ={}),
+            registry=no_plugins(),
+            **{"journal": hg.MemoryJournal(), **arguments},
+        ) as studio:
+            yield studio
+
+
+async def collect(outcomes: Any) -> list[hg.Outcome]:
+    """Everything an asynchronous iterator yields."""
+    return [outcome async for outcome in outcomes]
+
+
+async def drain(outcomes: Any, into: list[hg.Outcome]) -> None:
+    """As `collect`, but what came before an error is kept."""
+    async for outcome in outcomes:
+        into.append(outcome)  # noqa: PERF401 -- kept where the next one raises
+
+
+def failure_of(outcome: hg.Outcome) -> hg.Failure:
+    """The outcome, which must be a failure."""
+    assert isinstance(outcome, hg.Failure), outcome
+    return outcome
+
+
+def result_of(outcome: hg.Outcome) -> hg.Result:
+    """The outcome, which must be a result."""
+    assert isinstance(outcome, hg.Result), outcome
+    return outcome
