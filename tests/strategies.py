@@ -139,9 +139,8 @@ _raised: st.SearchStrategy[Act] = st.builds(
     st.sampled_from([c for c in ERROR_CLASSES if issubclass(c, errors.ProviderError)]),
     st.sampled_from([None, True, False]),
 ) | st.sampled_from([ValueError("broken"), OSError("reset"), TimeoutError()]).map(lambda e: e)
-acts: st.SearchStrategy[Act] = _raised | st.sampled_from(
-    ["accept", "hang", "late", "lose", "nonsense", "cancel"]
-)
+MISBEHAVIORS: list[Act] = ["accept", "hang", "late", "lose", "nonsense", "cancel"]
+acts: st.SearchStrategy[Act] = _raised | st.sampled_from(MISBEHAVIORS)
 scripts = st.builds(
     Script,
     job_s=st.floats(0, 90),

@@ -14,6 +14,11 @@ from holodeck_gen.errors import InvalidTaskError
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+def _amount(_cost: object, _attribute: object, value: Decimal) -> None:
+    if not value.is_finite() or value < 0:
+        raise ValueError(f"an amount must be a finite number of at least 0, not {value}")
+
+
 @attrs.frozen(kw_only=True)
 class Cost:
     """An amount of money.
@@ -23,13 +28,8 @@ class Cost:
         currency: ISO 4217 code, such as ``CNY``.
     """
 
-    amount: Decimal = attrs.field(converter=Decimal)
+    amount: Decimal = attrs.field(converter=Decimal, validator=_amount)
     currency: str = attrs.field(validator=attrs.validators.matches_re(r"[A-Z]{3}"))
-
-    @amount.validator
-    def _finite(self, _attribute: object, value: Decimal) -> None:
-        if not value.is_finite() or value < 0:
-            raise ValueError(f"an amount must be a finite number of at least 0, not {value}")
 
 
 def add_costs(costs: list[Cost]) -> Cost | None:

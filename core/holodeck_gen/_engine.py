@@ -54,13 +54,13 @@ class Engine:
             if error is not None:
                 raise error
             outcome = await self._run(life)
-        except GenerationError as error:
-            outcome = self.failure(life, error)
-        except Exception as error:
+        except GenerationError as reason:
+            outcome = self.failure(life, reason)
+        except Exception as fault:
             # A fault of a plugin or of ours ends this task only.
             _log.exception("task.crashed", task=life.key)
-            wrapped = ProviderError(f"unexpected {type(error).__name__}: {error}")
-            wrapped.__cause__ = error
+            wrapped = ProviderError(f"unexpected {type(fault).__name__}: {fault}")
+            wrapped.__cause__ = fault
             outcome = self.failure(life, wrapped)
         await self.end(life, outcome)
         return outcome
@@ -69,7 +69,7 @@ class Engine:
         """Tell the journal and the observers."""
         if life.entry is not None:
             await self.journal.finish(life.entry.key, outcome)
-        if outcome.ok:
+        if isinstance(outcome, Result):
             _log.info("task.done", task=life.key, files=len(outcome.artifacts))
         else:
             _log.warning(

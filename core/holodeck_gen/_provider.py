@@ -141,6 +141,12 @@ class PartError:
 Output: TypeAlias = Url | Bytes | PartError
 
 
+def _known_outputs(_status: object, _attribute: object, value: tuple[object, ...]) -> None:
+    for item in value:
+        if not isinstance(item, Url | Bytes | PartError):
+            raise TypeError(f"an output is a Url, Bytes or PartError, not {item!r}")
+
+
 @attrs.frozen(kw_only=True)
 class JobStatus:
     """What a poll found.
@@ -156,16 +162,12 @@ class JobStatus:
     phase: Phase = attrs.field(
         validator=attrs.validators.in_(("queued", "running", "done", "failed"))
     )
-    outputs: tuple[Output, ...] = attrs.field(default=(), converter=in_order)
+    outputs: tuple[Output, ...] = attrs.field(
+        default=(), converter=in_order, validator=_known_outputs
+    )
     error: TaskError | None = attrs.field(default=None, eq=False)
     retry_hint_s: float | None = None
     cost: Cost | None = None
-
-    @outputs.validator
-    def _known(self, _attribute: object, value: tuple[object, ...]) -> None:
-        for item in value:
-            if not isinstance(item, Url | Bytes | PartError):
-                raise TypeError(f"an output is a Url, Bytes or PartError, not {item!r}")
 
     @property
     def final(self) -> bool:

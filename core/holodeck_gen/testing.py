@@ -115,12 +115,12 @@ class ProviderContract:
                 prepared = provider.prepare(task)
                 share = attrs.evolve(task, n=min(task.n, prepared.per_job))
                 request = provider.prepare(share).request
-                status = await provider.submit(request, key=f"contract-{task.prompt}#0")
-                while not isinstance(status, JobStatus) or not status.final:
-                    if isinstance(status, JobRef):
-                        job = status
+                answer = await provider.submit(request, key=f"contract-{task.prompt}#0")
+                status = answer if isinstance(answer, JobStatus) else await provider.poll(answer)
+                while not status.final:
+                    assert isinstance(answer, JobRef), "an answer at once is final"
                     await asyncio.sleep(provider.limits.poll_interval_s)
-                    status = await provider.poll(job)
+                    status = await provider.poll(answer)
                 assert status.phase == "done", status
                 assert len(status.outputs) == share.n
 

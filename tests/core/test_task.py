@@ -39,7 +39,8 @@ class TestSize:
     @pytest.mark.parametrize(
         "value",
         [
-            "0x0", "-5x5", "5x-5", "100000x100000", "65536x1", "65535x65535", "x", "1024", "", "axb",
+            "0x0", "-5x5", "5x-5", "100000x100000", "65536x1", "65535x65535", "x", "1024", "",
+            "axb",
             "1024x768x3", (1,), (1, 2, 3), (1.5, 2), (True, True), 1024, "1e3x1e3", b"1x1",
         ],
     )  # fmt: skip
@@ -95,7 +96,7 @@ class TestImmutability:
         inputs = ["a.png"]
         task = hg.Task("a", metadata=metadata, inputs=inputs)
         metadata["list"].append(2)  # type: ignore[attr-defined]
-        metadata["inner"]["b"] = 2  # type: ignore[index,call-overload]
+        metadata["inner"]["b"] = 2  # type: ignore[index]
         inputs.append("b.png")
         assert task == hg.Task("a", metadata={"list": [1], "inner": {"a": 1}}, inputs=["a.png"])
 
@@ -104,7 +105,7 @@ class TestImmutability:
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             task.prompt = "b"  # type: ignore[misc]
         with pytest.raises(TypeError):
-            task.metadata["inner"]["a"] = 2  # type: ignore[index]
+            task.metadata["inner"]["a"] = 2
 
     @given(tasks)
     def test_it_hashes(self, task: hg.Task) -> None:
