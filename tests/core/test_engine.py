@@ -252,8 +252,8 @@ class TestJobs:
         assert run_one(scripted(polls=troubles)).ok
 
     def test_a_provider_that_cannot_tell_leaves_the_job_collectable(self) -> None:
-        nonsense: Act = "nonsense"
-        provider = scripted(polls=[nonsense] * 50)
+        polls: list[Act] = ["nonsense" for _ in range(50)]
+        provider = scripted(polls=polls)
         failure = failure_of(run_one(provider))
         assert (failure.job_id, failure.state) == ("job-0", "held")
 
