@@ -43,11 +43,10 @@ async def opened(
     with tempfile.TemporaryDirectory() as folder:
         async with hg.AsyncStudio(
             provider,
-            output=folder,
             store=FakeStore() if store is None else store,
             config=hg.Config.of({}, environ={}),
             registry=no_plugins(),
-            **{"journal": hg.MemoryJournal(), **arguments},
+            **{"output": folder, "journal": None, **arguments},
         ) as studio:
             yield studio
 

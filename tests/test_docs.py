@@ -44,6 +44,7 @@ def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nothing"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     # A module that a page writes is imported from where it was written.
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in [each for each in os.environ if each.startswith("HOLODECK_GEN_")]:

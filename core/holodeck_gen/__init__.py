@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from holodeck_gen._artifact import Artifact, Cost
+    from holodeck_gen._attach import Attached, attach
     from holodeck_gen._config import Config
     from holodeck_gen._generate import agenerate, generate, provider
     from holodeck_gen._handle import AsyncHandle
-    from holodeck_gen._journal import MemoryJournal
     from holodeck_gen._outcome import Failure, Outcome, Result
     from holodeck_gen._provider import (
         Billing,
@@ -40,6 +40,7 @@ __all__ = [
     "Artifact",
     "AsyncHandle",
     "AsyncStudio",
+    "Attached",
     "Billing",
     "Bytes",
     "Config",
@@ -54,7 +55,6 @@ __all__ = [
     "JobStatus",
     "JsonObject",
     "Limits",
-    "MemoryJournal",
     "Outcome",
     "PartError",
     "Prepared",
@@ -70,6 +70,7 @@ __all__ = [
     "Task",
     "Url",
     "agenerate",
+    "attach",
     "generate",
     "hookimpl",
     "provider",
@@ -77,10 +78,10 @@ __all__ = [
 
 _MODULES = {
     "_artifact": ("Artifact", "Cost"),
+    "_attach": ("Attached", "attach"),
     "_config": ("Config",),
     "_generate": ("agenerate", "generate", "provider"),
     "_handle": ("AsyncHandle",),
-    "_journal": ("MemoryJournal",),
     "_outcome": ("Failure", "Outcome", "Result"),
     "_provider": (
         "Billing",

@@ -65,10 +65,17 @@ class Account:
         """Pause on refused credentials or credit: no other task would fare better."""
         if isinstance(error, AuthError | BillingError) and self.paused is None:
             what = "credentials" if isinstance(error, AuthError) else "account"
-            self.paused = PausedError(
-                f"paused: the provider refuses the {what}: {error}", reason=str(error)
+            self.pause(
+                PausedError(f"paused: the provider refuses the {what}: {error}", reason=str(error))
             )
             _log.error("run.paused", account=self.key, reason=type(error).__name__)
+
+    def pause(self, reason: PausedError) -> None:
+        """Submit nothing more; who waits for a slot learns it at once."""
+        if self.paused is None:
+            self.paused = reason
+            for gate in self._gates.values():
+                gate.dismiss(reason)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -77,13 +84,21 @@ class Accounts:
 
     concurrency: Concurrency
     _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
+    _everywhere: PausedError | None = attrs.field(default=None, init=False)
 
     def of(self, provider: Provider) -> Account:
         """The account that `provider` uses."""
         key = provider.account_key()
         if key not in self._accounts:
-            self._accounts[key] = Account(key=key, concurrency=self.concurrency)
+            account = self._accounts[key] = Account(key=key, concurrency=self.concurrency)
+            account.paused = self._everywhere
         return self._accounts[key]
+
+    def pause(self, reason: PausedError) -> None:
+        """Submit nothing more at any account, for a reason that concerns them all."""
+        self._everywhere = self._everywhere or reason
+        for account in self._accounts.values():
+            account.pause(reason)
 
     @property
     def ceiling(self) -> int:
@@ -93,4 +108,5 @@ class Accounts:
     @property
     def paused(self) -> PausedError | None:
         """The first pause, if any account is paused."""
-        return next((each.paused for each in self._accounts.values() if each.paused), None)
+        pauses = (self._everywhere, *(each.paused for each in self._accounts.values()))
+        return next((pause for pause in pauses if pause), None)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from holodeck_gen.errors import PluginError, TaskError
+from holodeck_gen.errors import GenerationError, PluginError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Coroutine
 
 T = TypeVar("T")
-E = TypeVar("E", bound=TaskError)
+E = TypeVar("E", bound=GenerationError)
 
 #: Seconds that code gets to react to its cancellation before it is left alone.
 GRACE_S = 5.0
@@ -71,6 +72,14 @@ async def finish(task: asyncio.Task[T]) -> T:
     return task.result()
 
 
+async def whole(task: asyncio.Task[T]) -> T:
+    """Wait for `task`, whose result counts more than being cancelled meanwhile."""
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait({task})
+    return task.result()
+
+
 def words(error: BaseException) -> str:
     """What an error says, or at least its name."""
     return str(error) or type(error).__name__
@@ -95,11 +104,23 @@ def told(error: E, **facts: str | None) -> E:
     missing = {name: value for name, value in facts.items() if value and not getattr(error, name)}
     if not missing:
         return error
+    own = _copied(error)
+    vars(own).update(missing)
+    return own
+
+
+def reworded(error: E, message: str) -> E:
+    """A copy of `error` with another message."""
+    own = _copied(error)
+    own.args = (message,)
+    return own
+
+
+def _copied(error: E) -> E:
     try:
         own = copy.copy(error)
     except Exception:
         # A class of the plugin's own that cannot be copied.
         own = error
-    vars(own).update(missing)
     own.__cause__ = error.__cause__
     return own.with_traceback(error.__traceback__)

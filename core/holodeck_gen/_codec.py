@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+import attrs
 import cattrs
+import orjson
+from cattrs.fns import identity
 from cattrs.gen import make_dict_unstructure_fn
 
 from holodeck_gen import errors
@@ -32,6 +36,26 @@ def from_json(data: JsonValue, cls: type[T]) -> T:
     return _converter().structure(data, cls)
 
 
+def dumps(value: object, *, sort: bool = False) -> str:
+    """Compact JSON text from which `from_json` makes `value` again; defaults are left out.
+
+    Args:
+        value: A model value, or whatever is made of such values.
+        sort: Whether the keys of objects are put in order.
+    """
+    try:
+        option = orjson.OPT_SORT_KEYS if sort else 0
+        return orjson.dumps(value, default=fields, option=option).decode()
+    except TypeError:
+        # Whole numbers of more than 64 bits, and half a surrogate pair.
+        return json.dumps(value, default=fields, separators=(",", ":"), sort_keys=sort)
+
+
+def fields(value: Any) -> Any:
+    """The outermost level of a value, as `dumps` takes it: what is not its default."""
+    return _flat_hook(value.__class__)(value)
+
+
 def outcome_to_json(outcome: Outcome) -> dict[str, Any]:
     """An outcome with its ``status``, so that `outcome_from_json` knows which it is."""
     return {"status": outcome.state, **to_json(outcome)}
@@ -42,6 +66,23 @@ def outcome_from_json(data: JsonObject) -> Outcome:
     if data["status"] == Result.state:
         return from_json(data, Result)
     return from_json({**data, "state": data["status"]}, Failure)
+
+
+def ending_fields(outcome: Outcome) -> dict[str, Any]:
+    """As `fields`, without the task and the artifacts, which the journal keeps beside it."""
+    ending = {"status": outcome.state, **_ending_hook(outcome.ok)(outcome)}
+    if ending.get("prompt") == outcome.task.prompt:
+        del ending["prompt"]
+    return ending
+
+
+def ending_from_json(
+    data: JsonObject, *, task: Task, index: int, key: str, artifacts: tuple[Artifact, ...]
+) -> Outcome:
+    """The opposite of `ending_fields`."""
+    beside = {"task": to_json(task), "index": index, "key": key}
+    outcome = outcome_from_json({"prompt": task.prompt, **data, **beside, "artifacts": []})
+    return attrs.evolve(outcome, artifacts=artifacts)
 
 
 def error_to_json(error: GenerationError) -> dict[str, Any]:
@@ -67,6 +108,35 @@ def error_from_json(data: JsonObject) -> GenerationError:
     except TypeError:
         error = GenerationError(message)
     return error if isinstance(error, GenerationError) else GenerationError(message)
+
+
+@cache
+def _ending_hook(ok: bool) -> Callable[[Outcome], dict[str, Any]]:
+    omit = cattrs.override(omit=True)
+    cls: type = Result if ok else Failure
+    return make_dict_unstructure_fn(
+        cls,
+        _flat_converter(),
+        _cattrs_omit_if_default=True,
+        task=omit,
+        index=omit,
+        key=omit,
+        artifacts=omit,
+    )
+
+
+@cache
+def _flat_hook(cls: type) -> Callable[[Any], Any]:
+    if attrs.has(cls):
+        return make_dict_unstructure_fn(cls, _flat_converter(), _cattrs_omit_if_default=True)
+    return dict if issubclass(cls, Mapping) else to_json
+
+
+@cache
+def _flat_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+    converter.register_unstructure_hook_func(lambda _: True, identity)
+    return converter
 
 
 @cache

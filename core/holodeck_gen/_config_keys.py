@@ -79,9 +79,26 @@ def _on_uncertain(value: Any) -> str:
 
 
 def _journal(value: Any) -> str:
-    if value not in ("automatic", "none"):
-        raise ValueError(f'"automatic" or "none", not {value!r}')
+    text = _text(value)
+    return text if text in ("automatic", "invocation", "none") else str(Path(text).expanduser())
+
+
+def _resume(value: Any) -> str:
+    if value not in ("always", "never", "if-possible"):
+        raise ValueError(f'"always", "never" or "if-possible", not {value!r}')
     return str(value)
+
+
+def _cache_reuse(value: Any) -> str:
+    if value not in ("reproducible", "any"):
+        raise ValueError(f'"reproducible" or "any", not {value!r}')
+    return str(value)
+
+
+def _flag(value: Any) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ValueError(f"true or false, not {value!r}")
+    return str(value).lower() == "true"
 
 
 def _attempts(value: Any) -> int:
@@ -113,6 +130,10 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "concurrency": _concurrency,
     "name": _text,
     "journal": _journal,
+    "network_journal": _flag,
+    "cache": _output,
+    "cache_reuse": _cache_reuse,
+    "resume": _resume,
     "expand": _names,
     "rewrite": _names,
     "process": _names,

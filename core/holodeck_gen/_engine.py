@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from holodeck_gen._artifact import add_costs
-from holodeck_gen._calls import bounded, told
-from holodeck_gen._journal import Entry, Journal
+from holodeck_gen._calls import bounded, reworded, told, whole
+from holodeck_gen._journal import Entry, Journal, Plan, Retry
 from holodeck_gen._log import Logger
 from holodeck_gen._outcome import Failure, Outcome, Result, State
-from holodeck_gen._part import HELD, Life, Part, PartRunner
+from holodeck_gen._part import HELD, Life, PartRunner, Share
 from holodeck_gen._provider import Prepared, Provider
 from holodeck_gen._settings import Settings
 from holodeck_gen._stages import Rewriter
 from holodeck_gen._task import Task
 from holodeck_gen.errors import (
     GenerationError,
+    InvalidTaskError,
     PartialResultError,
     ProviderError,
     RewriteError,
@@ -26,6 +28,11 @@ from holodeck_gen.errors import (
     TaskError,
 )
 from holodeck_gen.events import EventQueue, TaskAdmitted, TaskEnded
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from holodeck_gen._delivery import Part
 
 _log = Logger("holodeck_gen.engine")
 
@@ -36,11 +43,33 @@ class Engine:
 
     #: Returns the provider for a task.
     choose: Callable[[Task], Provider]
+    #: Returns the provider that a task was put to in an earlier run.
+    choose_again: Callable[[Task, Plan], Provider]
+    #: Starts what the studio waits for.
+    spawn: Callable[[Coroutine[Any, Any, Outcome]], asyncio.Task[Outcome]]
     rewriters: Sequence[tuple[str, Rewriter]]
     parts: PartRunner
     journal: Journal
     settings: Settings
     events: EventQueue
+    retry: Retry = attrs.field(factory=Retry)
+    _adopted: dict[int, tuple[Life, asyncio.Task[Outcome]]] = attrs.field(factory=dict, init=False)
+
+    async def admit(self, lives: Sequence[Life]) -> list[InvalidTaskError | None]:
+        """Give tasks their entries; an error for each that has none."""
+        answers = await self.journal.admit([(life.task, life.index) for life in lives], self.retry)
+        for life, answer in zip(lives, answers, strict=True):
+            if isinstance(answer, Entry):
+                life.entry = answer
+                life.admitted.set()
+                self._tell_admitted(answer)
+        return [None if isinstance(answer, Entry) else answer for answer in answers]
+
+    def adopt(self, entries: Iterable[Entry]) -> None:
+        """Go on at once with what earlier runs have paid for; `run` joins in when it comes."""
+        for entry in entries:
+            life = Life(index=entry.index, task=entry.task, entry=entry)
+            self._adopted[entry.number] = life, self.spawn(self.run(life))
 
     async def run(self, life: Life, error: GenerationError | None = None) -> Outcome:
         """Return the task's outcome; raises nothing but `CancelledError`.
@@ -53,7 +82,15 @@ class Engine:
         try:
             if error is not None:
                 raise error
-            outcome = await self._run(life)
+            if life.entry is None and (error := (await self.admit([life]))[0]) is not None:
+                raise error
+            assert life.entry is not None
+            if life.entry.ending is not None:
+                return self.settled(life)
+            begun = self._adopted.get(life.entry.number)
+            if begun is not None and begun[0] is not life:
+                return await self._join(life, *begun)
+            outcome = await self._run(life, life.entry)
         except GenerationError as reason:
             outcome = self.failure(life, reason)
         except Exception as fault:
@@ -62,13 +99,43 @@ class Engine:
             wrapped = ProviderError(f"unexpected {type(fault).__name__}: {fault}")
             wrapped.__cause__ = fault
             outcome = self.failure(life, wrapped)
-        await self.end(life, outcome)
+        return await self.end(life, outcome)
+
+    def settled(self, life: Life) -> Outcome:
+        """The outcome that an earlier run stored."""
+        assert life.entry is not None
+        outcome = self.journal.outcome(life.entry)
+        if self.events:
+            self.events.put(TaskEnded(outcome=outcome))
         return outcome
 
-    async def end(self, life: Life, outcome: Outcome) -> None:
-        """Tell the journal and the observers."""
+    async def _join(self, life: Life, other: Life, running: asyncio.Task[Outcome]) -> Outcome:
+        """Wait for the run of the same task that began with the studio."""
+        assert life.entry is not None
+        del self._adopted[life.entry.number]
+        life.jobs, life.provider = other.jobs, other.provider
+        # Whoever cancels the one who waits means the task.
+        return attrs.evolve(await running, task=life.task, index=life.index, key=life.entry.key)
+
+    async def end(self, life: Life, outcome: Outcome) -> Outcome:
+        """Tell the journal and the observers; too late to be cancelled.
+
+        Returns:
+            The outcome; where it cannot be remembered, one that says so.
+        """
+        # Cancelled half-way, it would be done in the journal and something else to the caller.
+        return await whole(asyncio.ensure_future(self._end(life, outcome)))
+
+    async def _end(self, life: Life, outcome: Outcome) -> Outcome:
         if life.entry is not None:
-            await self.journal.finish(life.entry.key, outcome)
+            try:
+                await self.journal.finish(life.entry, outcome)
+                spooled = [path for each in life.deliveries for path in each.spooled]
+                if spooled:
+                    await asyncio.to_thread(_remove, spooled)
+            except GenerationError as error:
+                life.held = True
+                outcome = self.failure(life, error)
         if isinstance(outcome, Result):
             _log.info("task.done", task=life.key, files=len(outcome.artifacts))
         else:
@@ -82,6 +149,7 @@ class Engine:
             )
         if self.events:
             self.events.put(TaskEnded(outcome=outcome))
+        return outcome
 
     def failure(self, life: Life, error: GenerationError, *, state: State | None = None) -> Failure:
         """A task's end without a result, with what is known of it."""
@@ -94,6 +162,8 @@ class Engine:
             )
         if state is None:
             state = "held" if life.held or isinstance(error, HELD) else "failed"
+        if state == "held" and (path := self.journal.path) and (life.job_ids or life.sent):
+            error = reworded(error, f"{error}; {_whereabouts(path, known=bool(life.job_ids))}")
         artifacts = error.artifacts if isinstance(error, PartialResultError) else ()
         return Failure(
             task=life.task,
@@ -128,20 +198,53 @@ class Engine:
             ) from error
         return prepared
 
-    async def _run(self, life: Life) -> Outcome:
-        entry = life.entry = await self.journal.admit(life.task, life.index)
-        if self.events:
-            self.events.put(TaskAdmitted(key=entry.key, index=life.index))
+    async def _run(self, life: Life, entry: Entry) -> Outcome:
         self.settings.name.check(life.task)
-        task = await self._rewrite(entry)
-        provider = life.provider = self.choose(task)
-        shares = self._split(task, self.prepare(task, provider).per_job)
-        prepared = [self.prepare(share, provider) for share in shares]
+        task = entry.rewritten or await self._rewrite(entry)
+        plan = await self._plan(life, entry, task)
+        shares = [
+            Share(index=i, task=share, request=request, offset=i * plan.per_job, plan=plan)
+            for i, (share, request) in enumerate(
+                zip(split(task, plan.per_job), plan.requests, strict=True)
+            )
+        ]
         if len(shares) == 1:
-            parts = [await self.parts.run(life, entry, shares[0], prepared[0], 0, 0)]
+            parts = [await self.parts.run(life, entry, shares[0])]
         else:
-            parts = await self._parts(life, entry, shares, prepared)
-        return self._assemble(life, entry, task, prepared[0], parts)
+            async with asyncio.TaskGroup() as group:
+                running = [
+                    group.create_task(self.parts.run(life, entry, share)) for share in shares
+                ]
+            parts = [each.result() for each in running]
+        return self._assemble(life, entry, task, plan, parts)
+
+    async def _plan(self, life: Life, entry: Entry, task: Task) -> Plan:
+        """How the task is put to a provider: as it was, where something may come of that yet."""
+        if entry.plan is not None and any(
+            part.state != "admitted" for part in entry.parts.values()
+        ):
+            life.provider = self.choose_again(task, entry.plan)
+            return entry.plan
+        provider = life.provider = self.choose(task)
+        per_job = self.prepare(task, provider).per_job
+        prepared = [self.prepare(share, provider) for share in split(task, per_job)]
+        plan = Plan(
+            provider=provider.name,
+            account=provider.account_key(),
+            per_job=per_job,
+            requests=tuple(each.request for each in prepared),
+            model=prepared[0].model or task.model,
+            warnings=prepared[0].warnings,
+            seed_effective=prepared[0].seed_effective,
+        )
+        await self.journal.planned(entry, plan)
+        return plan
+
+    def _tell_admitted(self, entry: Entry) -> None:
+        if entry.replaces:
+            _log.warning("task.changed", task=entry.key)
+        if self.events:
+            self.events.put(TaskAdmitted(key=entry.key, index=entry.index))
 
     async def _rewrite(self, entry: Entry) -> Task:
         task = entry.task
@@ -162,36 +265,11 @@ class Engine:
                 ) from error
             task = rewritten
         if self.rewriters:
-            await self.journal.rewritten(entry.key, task)
+            await self.journal.rewritten(entry, task)
         return task
 
-    def _split(self, task: Task, per_job: int) -> list[Task]:
-        if task.n <= per_job:
-            return [task]
-        return [
-            attrs.evolve(
-                task,
-                n=min(per_job, task.n - first),
-                seed=None if task.seed is None else task.seed + first,
-            )
-            for first in range(0, task.n, per_job)
-        ]
-
-    async def _parts(
-        self, life: Life, entry: Entry, shares: Sequence[Task], prepared: Sequence[Prepared]
-    ) -> list[Part]:
-        async with asyncio.TaskGroup() as group:
-            offsets = [sum(share.n for share in shares[:i]) for i in range(len(shares))]
-            running = [
-                group.create_task(self.parts.run(life, entry, share, ready, i, offset))
-                for i, (share, ready, offset) in enumerate(
-                    zip(shares, prepared, offsets, strict=True)
-                )
-            ]
-        return [each.result() for each in running]
-
     def _assemble(
-        self, life: Life, entry: Entry, task: Task, prepared: Prepared, parts: Sequence[Part]
+        self, life: Life, entry: Entry, task: Task, plan: Plan, parts: Sequence[Part]
     ) -> Outcome:
         artifacts = tuple(artifact for part in parts for artifact in part.artifacts)
         errors = [part.error for part in parts if part.error is not None]
@@ -214,16 +292,43 @@ class Engine:
             prompt=task.prompt,
             revised_prompt=next((p.revised_prompt for p in parts if p.revised_prompt), None),
             provider=life.provider.name,
-            model=prepared.model or task.model,
+            model=plan.model,
             job_ids=life.job_ids,
             attempts=sum(job.attempts for job in jobs),
-            cost=add_costs([p.status.cost for p in parts if p.status and p.status.cost]),
+            cost=add_costs([part.cost for part in parts if part.cost]),
             seconds={
                 "wait": max(job.wait_s for job in jobs),
                 "job": sum(job.run_s for job in jobs),
-                "fetch": life.fetch_s,
-                "finish": life.finish_s,
+                "fetch": sum(each.fetch_s for each in life.deliveries),
+                "finish": sum(each.finish_s for each in life.deliveries),
                 "total": asyncio.get_running_loop().time() - life.began,
             },
-            warnings=prepared.warnings,
+            warnings=plan.warnings,
         )
+
+
+def _whereabouts(journal: Path, *, known: bool) -> str:
+    """What a person can do about a job that nobody waits for."""
+    folder = journal.parent
+    if known:
+        return f"get it with 'holodeck-gen collect {folder}'"
+    return f"it is kept in mind: 'holodeck-gen audit {folder}'"
+
+
+def split(task: Task, per_job: int) -> list[Task]:
+    """`task` as one task for each job, with as many pictures as a job makes at most."""
+    if task.n <= per_job:
+        return [task]
+    return [
+        attrs.evolve(
+            task,
+            n=min(per_job, task.n - first),
+            seed=None if task.seed is None else task.seed + first,
+        )
+        for first in range(0, task.n, per_job)
+    ]
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink(missing_ok=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from holodeck_gen._provider import Bytes, JobStatus, Output, PartError, Provider
 from holodeck_gen._retry import RetryPolicy, repeat
 from holodeck_gen._values import JsonObject
 from holodeck_gen.errors import DownloadError, RetryableError, StorageError, TransientError
-from holodeck_gen.files import safe_component, sync_folder
+from holodeck_gen.files import full_disk, is_full, sync_folder
 
 if TYPE_CHECKING:
     import httpx
@@ -49,34 +47,46 @@ class Fetcher:
         http: Returns the HTTP client.
         downloads: Downloads at once.
         attempts: Tries of one download.
-        durable: Whether raw files are synced to disk, because making them again costs money.
+            on_full: Told that the disk is full; makes a little room.
     """
 
     folder: Path
     http: Callable[[], httpx.AsyncClient]
     downloads: int
     policy: RetryPolicy
+    on_full: Callable[[], None]
     _places: asyncio.Semaphore = attrs.field(init=False)
-    _own: str = attrs.field(factory=lambda: secrets.token_hex(8), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._places = asyncio.Semaphore(self.downloads)
 
     async def fetch(self, output: Url | Bytes, provider: Provider, *, name: str) -> RawFile:
-        """Bring one output into the spool as `name`.
+        """Bring one output into the spool.
+
+        Args:
+            output: Where it is.
+            provider: Whose it is.
+            name: Names the file among those of all journals; one that is there is replaced.
 
         Raises:
             DownloadError: It cannot be had.
+            StorageError: The spool cannot be written.
+            PausedError: The disk is full.
         """
         data = output.data if isinstance(output, Bytes) else await self._download(output, provider)
-        # Names that are alike once made safe, and equal names of two studios in one folder,
-        # must not share a file.
-        mark = hashlib.blake2b(f"{self._own}{name}".encode(), digest_size=8).hexdigest()
-        path = self.folder / f"{safe_component(name)[:60]}-{mark}.raw"
+        path = self.folder / f"{name}.raw"
         durable = provider.billing != "free"
         try:
-            await asyncio.to_thread(_write, path, data, durable=durable)
+            try:
+                await asyncio.to_thread(_write, path, data, durable=durable)
+            except OSError as error:
+                if not is_full(error):
+                    raise
+                self.on_full()
+                await asyncio.to_thread(_write, path, data, durable=durable)
         except OSError as error:
+            if is_full(error):
+                raise full_disk(self.folder) from error
             raise StorageError(
                 f"the spool {self.folder} cannot be written: {error.strerror or error}",
                 stage="spool",

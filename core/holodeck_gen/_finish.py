@@ -19,11 +19,14 @@ from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._names import NameTemplate, alternative, numbered
 from holodeck_gen._stages import Processor, Store
 from holodeck_gen.errors import ProcessingError, StageError, StorageError
+from holodeck_gen.files import full_disk, is_full
 
 if TYPE_CHECKING:
     from holodeck_gen._fetch import RawFile
     from holodeck_gen._task import Task
 
+#: How the names of folders end in which a raw file is worked on; they begin as the file's.
+WORK = ".work"
 #: Names tried for one file before giving up.
 MAX_ALTERNATIVES = 1000
 
@@ -60,13 +63,16 @@ class Finisher:
         Raises:
             ProcessingError: A check or processor failed. The raw file stays in the spool.
             StorageError: The store failed. Likewise.
+            PausedError: The disk is full. Likewise.
         """
         task = entry.task
         try:
             facts = await self._inspect(raw.path, task, raw.media_type)
             if not self.processors:
                 return [await self._put(raw, raw.path, facts, entry, provider, number, total, "")]
-            with tempfile.TemporaryDirectory(prefix="work-", dir=raw.path.parent) as folder:
+            with tempfile.TemporaryDirectory(
+                prefix=f"{raw.path.stem}-", suffix=WORK, dir=raw.path.parent
+            ) as folder:
                 first = Path(folder) / f"image{facts.suffix}"
                 await asyncio.to_thread(shutil.copyfile, raw.path, first)
                 stored: list[Artifact] = []
@@ -77,6 +83,12 @@ class Finisher:
                         await self._put(raw, file, facts, entry, provider, number, total, extra)
                     )
                 return stored
+        except OSError as error:
+            if is_full(error):
+                raise full_disk(raw.path.parent) from error
+            raise StorageError(
+                f"the spool {raw.path.parent}: {error.strerror or error}", stage="spool"
+            ) from error
         except StageError as error:
             error.add_note(f"the provider's file is kept as {raw.path}")
             raise
@@ -152,7 +164,7 @@ class Finisher:
     async def _store(self, file: Path, entry: Entry, name: str, suffix: str) -> Path | str:
         for attempt in range(1, MAX_ALTERNATIVES):
             candidate = alternative(name, suffix, attempt)
-            if not await self.journal.reserve(entry.key, candidate):
+            if not await self.journal.reserve(entry, candidate):
                 continue
             try:
                 where = await bounded(
@@ -163,6 +175,8 @@ class Finisher:
             except StageError:
                 raise
             except Exception as error:
+                if is_full(error):
+                    raise full_disk(file.parent) from error
                 raise StorageError(
                     f"{candidate} could not be stored: {error or type(error).__name__}",
                     stage="store",

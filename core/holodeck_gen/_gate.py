@@ -12,7 +12,7 @@ from typing import Protocol
 import attrs
 
 from holodeck_gen._provider import Limits
-from holodeck_gen.errors import ConfigError
+from holodeck_gen.errors import ConfigError, PausedError
 
 #: Jobs at once where neither the user nor the provider says: one is always allowed.
 UNKNOWN_QUOTA = 1
@@ -96,6 +96,14 @@ class Gate(Protocol):
         """Wait for a free slot; higher priorities first, then in order."""
         ...
 
+    def occupy(self) -> Slot:
+        """Take a slot for a job that runs already, above the ceiling if need be."""
+        ...
+
+    def dismiss(self, reason: PausedError) -> None:
+        """Let nobody wait any longer: raise `reason` where they do."""
+        ...
+
 
 @attrs.define(eq=False)
 class LocalGate:
@@ -125,12 +133,22 @@ class LocalGate:
             try:
                 await turn
             except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
+                if turn.done() and not turn.cancelled() and turn.exception() is None:
                     self._give_back()
                 raise
         else:
             self.held += 1
         return _LocalSlot(self)
+
+    def occupy(self) -> Slot:
+        self.held += 1
+        return _LocalSlot(self)
+
+    def dismiss(self, reason: PausedError) -> None:
+        for _, _, turn in self._waiting:
+            if not turn.done():
+                turn.set_exception(PausedError(str(reason), reason=reason.reason))
+        self._waiting.clear()
 
     def _refused(self) -> None:
         # A number given by the user is not searched, only obeyed.

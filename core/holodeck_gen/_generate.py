@@ -39,7 +39,7 @@ def generate(
         TaskError: It ended without a result.
     """
     task, folder = _task_and_folder(prompt, output, fields)
-    with Studio(provider, output=folder) as studio:
+    with Studio(provider, output=folder, journal="invocation") as studio:
         return studio.generate(task)
 
 
@@ -52,7 +52,7 @@ async def agenerate(
 ) -> Result:
     """`generate` for code that runs in an event loop."""
     task, folder = _task_and_folder(prompt, output, fields)
-    async with AsyncStudio(provider, output=folder) as studio:
+    async with AsyncStudio(provider, output=folder, journal="invocation") as studio:
         return await studio.generate(task)
 
 

@@ -29,8 +29,18 @@ class AsyncHandle:
 
     @property
     def id(self) -> str:
-        """The task's id, or its key once it is admitted."""
+        """The task's id, or its key once it is admitted: what `attach` takes."""
         return self.life.key
+
+    async def admitted(self) -> str:
+        """Wait until the journal knows the task, and return its `id`.
+
+        From then on any process can `attach` to it.
+        """
+        known = asyncio.ensure_future(self.life.admitted.wait())
+        await asyncio.wait({self.run, known}, return_when=asyncio.FIRST_COMPLETED)
+        known.cancel()
+        return self.id
 
     def status(self) -> Progress:
         """How it stands; asks nobody."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import TYPE_CHECKING
 
-from holodeck_gen._codec import to_json
+from holodeck_gen._codec import dumps, fields
 
 if TYPE_CHECKING:
     from holodeck_gen._task import Task
+    from holodeck_gen._values import JsonObject
 
 #: Fields that say how a task is handled, not what is made.
-_HANDLING = ("id", "metadata", "output", "priority", "affinity")
+_HANDLING = frozenset({"id", "metadata", "output", "priority", "affinity"})
 
 
 def digest(task: Task) -> str:
@@ -20,6 +20,10 @@ def digest(task: Task) -> str:
 
     Equal on every machine. Which of several equal tasks is meant is told by their order.
     """
-    asked = {name: value for name, value in to_json(task).items() if name not in _HANDLING}
-    text = json.dumps(asked, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return digest_of(fields(task))
+
+
+def digest_of(given: JsonObject) -> str:
+    """As `digest`, of a task's `fields`."""
+    asked = {name: value for name, value in given.items() if name not in _HANDLING}
+    return hashlib.blake2b(dumps(asked, sort=True).encode(), digest_size=16).hexdigest()

@@ -1,44 +1,53 @@
-"""One job at the provider: its slot, its submit, its polls.
+"""One job at the provider: its slot, from before its submit to its end, and its polls.
 
-The order is fixed: slot, token, ``submitting`` recorded, send, answer recorded. From the record
-to the record nothing can interrupt it but its own deadline and the death of the process.
+Nothing here can begin a job; `Submitter` can.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from holodeck_gen._accounts import Account
-from holodeck_gen._calls import bounded, finish, words
+from holodeck_gen._calls import bounded, words
 from holodeck_gen._gate import Gate, Slot
-from holodeck_gen._journal import Journal, PartKey, Refused, Submitted, Submitting, Uncertain
+from holodeck_gen._journal import PartKey
 from holodeck_gen._log import Logger
 from holodeck_gen._poll import Poller
 from holodeck_gen._provider import Action, JobRef, JobStatus, Provider
-from holodeck_gen._retry import repeat
 from holodeck_gen._settings import Settings
-from holodeck_gen._values import JsonObject
 from holodeck_gen.errors import (
     ContentRejectedError,
     GenerationError,
     JobFailedError,
-    ProviderError,
     RetryableError,
-    SlotRefusedError,
     SubmitUncertainError,
     ThrottledError,
-    TransientError,
 )
-from holodeck_gen.events import EventQueue, JobEnded, JobSubmitted, RequestRetried
+from holodeck_gen.events import EventQueue, JobEnded, RequestRetried
+
+if TYPE_CHECKING:
+    from holodeck_gen._values import JsonObject
 
 _log = Logger("holodeck_gen.job")
 
 #: Seconds between polls of a job that nobody waits for any more.
 LINGER_POLL_S = 30.0
+
+
+class Submits(Protocol):
+    """Makes jobs run; see `Submitter`. It is absent where only what is paid for is collected."""
+
+    async def submit(self, job: Job, request: JsonObject, slot: Slot) -> JobStatus | None:
+        """Make `job` run; its final status where the service answers at once."""
+        ...
+
+    async def settle(self, job: Job, error: GenerationError) -> None:
+        """Find out what became of an uncertain submit, or raise `error`."""
+        ...
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -54,41 +63,62 @@ class Job:
 
     key: PartKey
     provider: Provider
-    request: JsonObject
     account: Account
     gate: Gate
-    journal: Journal
     settings: Settings
     events: EventQueue
     #: Runs what outlives the task: watching a slot that a job may still occupy.
     background: Callable[[Coroutine[Any, Any, None]], object]
+    attempts: int = 0
     ref: JobRef | None = attrs.field(default=None, init=False)
-    attempts: int = attrs.field(default=0, init=False)
     wait_s: float = attrs.field(default=0.0, init=False)
     run_s: float = attrs.field(default=0.0, init=False)
-    _may_run: bool = attrs.field(default=False, init=False)
+    #: Whether a submit was sent whose job may be running.
+    may_run: bool = attrs.field(default=False, init=False)
     _ended: bool = attrs.field(default=False, init=False)
 
     @property
     def open(self) -> bool:
         """Whether a job may be running at the provider."""
-        return self._may_run and not self._ended
+        return self.may_run and not self._ended
 
-    async def run(self, *, priority: int) -> JobStatus:
-        """Return the job's final status, which is ``done``.
+    async def run(self, request: JsonObject, submits: Submits, *, priority: int) -> JobStatus:
+        """Begin the job and return its final status, which is ``done``.
 
         Raises:
             GenerationError: Why there is none.
         """
         clock = asyncio.get_running_loop().time
         began = clock()
+        self.account.check()
         slot = await self.gate.slot(priority=priority)
-        accepted = clock()
-        self.wait_s = accepted - began
+        self.wait_s = clock() - began
+        return await self._hold(slot, lambda: submits.submit(self, request, slot), clock())
+
+    async def resume(self, ref: JobRef, *, age_s: float) -> JobStatus:
+        """Go on with a job that an earlier run began; as `run`.
+
+        Args:
+            ref: The job.
+            age_s: Seconds since it was accepted; they count for its deadline.
+        """
+        self.ref = ref
+        self.may_run = True
+        # It runs, whatever the ceiling is: new submits have to make do with what is left.
+        slot = self.gate.occupy()
+        return await self._hold(slot, None, asyncio.get_running_loop().time() - age_s)
+
+    async def _hold(
+        self,
+        slot: Slot,
+        submit: Callable[[], Awaitable[JobStatus | None]] | None,
+        accepted: float,
+    ) -> JobStatus:
+        clock = asyncio.get_running_loop().time
         try:
-            status = await self._submit(slot)
+            status = await submit() if submit else None
             if status is None:
-                accepted = clock()
+                accepted = clock() if submit else accepted
                 status = await self._poller().until_final(accepted)
             self._ended = True
         finally:
@@ -111,99 +141,35 @@ class Job:
             _log.warning("job.renewal_failed", job_id=self.job_id, error=repr(error))
             return None
 
-    async def _submit(self, slot: Slot) -> JobStatus | None:
-        async def on_retry(error: RetryableError, wait_s: float) -> None:
-            if isinstance(error, SlotRefusedError):
-                slot.refused()
-            await self._retrying("submit", error, wait_s)
+    async def look_up(self) -> JobRef | None:
+        """Ask a service with idempotency keys for the job; None where there is none to find.
 
-        return await repeat(
-            self._send, self.settings.submit_policy(), sleep=asyncio.sleep, on_retry=on_retry
-        )
-
-    async def _send(self) -> JobStatus | None:
-        await self.account.pace(self.provider, "submit").token()
-        # The account may have been paused while this waited for its slot or its turn.
-        self.account.check()
-        return await finish(asyncio.ensure_future(self._send_and_record()))
-
-    async def _send_and_record(self) -> JobStatus | None:
-        self.attempts += 1
-        await self.journal.record(self.key, Submitting(attempt=self.attempts))
-        await self.account.pace(self.provider, "submit").departure()
-        self._may_run = True
+        Raises:
+            ProviderError: It cannot be asked now.
+        """
+        lookup = getattr(self.provider, "lookup", None)
+        if lookup is None:
+            return None
         try:
-            answer = await bounded(
-                self.provider.submit(self.request, key=str(self.key)),
+            found: JobRef | None = await bounded(
+                lookup(self.key.submit_key),
                 timeout_s=self.settings.request_timeout(self.provider.limits),
-                what=f"submit of {self.provider.name}",
+                what=f"lookup of {self.provider.name}",
             )
-            if not isinstance(answer, JobRef) and not (
-                isinstance(answer, JobStatus) and answer.final
-            ):
-                raise TypeError(f"submit returned {type(answer).__name__}, not a job or its end")
         except Exception as error:
-            # Only now is the answer known; the record must be made before anybody acts on it.
-            failure = await self._without_job(error)
-            raise failure from (error if failure is not error else None)
-        if isinstance(answer, JobRef):
-            self.ref = answer
-            await self.journal.record(self.key, Submitted(job=answer))
-        _log.debug("job.submitted", part=str(self.key), job_id=self.job_id, attempt=self.attempts)
-        if self.events:
-            self.events.put(
-                JobSubmitted(
-                    key=self.key.task,
-                    part=self.key.index,
-                    provider=self.provider.name,
-                    job_id=self.job_id,
-                    attempt=self.attempts,
-                )
-            )
-        return None if isinstance(answer, JobRef) else answer
-
-    async def _without_job(self, error: Exception) -> GenerationError:
-        """Record that a submit gave no job id, and say what that means."""
-        if isinstance(error, ProviderError) and error.not_created:
-            self._may_run = False
-            await self._record_refusal(error)
-            return error
-        uncertain = SubmitUncertainError(
-            f"the answer to a submit was lost ({words(error)}); {self.provider.name} may have"
-            " made and billed a job, so it is not sent again",
-            code=getattr(error, "code", None),
-            request_id=getattr(error, "request_id", None),
-            provider=self.provider.name,
-            job_id=getattr(error, "job_id", None),
-        )
-        uncertain.__cause__ = error
-        await self.journal.record(self.key, Uncertain(error=uncertain))
-        if not self._may_repeat():
-            return uncertain
-        again = TransientError(
-            f"submit to {self.provider.name} failed: {words(error)}",
-            retry_after=getattr(error, "retry_after", None),
-            provider=self.provider.name,
-        )
-        # Its slot goes to the next attempt: a job that costs nothing is not waited for.
-        self._may_run = False
-        await self._record_refusal(again)
-        return again
-
-    def _may_repeat(self) -> bool:
-        return (
-            self.provider.billing == "free"
-            or bool(getattr(self.provider, "resubmit_safe", False))
-            or self.settings.on_uncertain == "resubmit"
-        )
-
-    async def _record_refusal(self, error: GenerationError) -> None:
-        await self.journal.record(self.key, Refused(attempt=self.attempts, error=error))
+            raise SubmitUncertainError(
+                f"{self.provider.name} cannot be asked whether it made a job for {self.key}:"
+                f" {words(error)}",
+                provider=self.provider.name,
+            ) from error
+        return found
 
     async def _linger(self, slot: Slot) -> None:
         """Keep the slot of a job that nobody waits for until it is surely free."""
         clock = asyncio.get_running_loop().time
-        bound = clock() + self.settings.job_timeout(self.provider.limits)
+        kept_s = self.settings.job_timeout(self.provider.limits)
+        _log.warning("slot.kept", part=str(self.key), job_id=self.job_id, at_most_s=kept_s)
+        bound = clock() + kept_s
         try:
             while (left := bound - clock()) > 0:
                 await asyncio.sleep(min(left, LINGER_POLL_S) if self.ref else left)
@@ -219,7 +185,8 @@ class Job:
         finally:
             slot.release(clean=False)
 
-    async def _retrying(self, action: Action, error: RetryableError, wait_s: float) -> None:
+    def retrying(self, action: Action, error: RetryableError, wait_s: float) -> None:
+        """Tell that a request is sent again after a while."""
         if isinstance(error, ThrottledError):
             self.account.pace(self.provider, action).hold(wait_s)
         _log.warning(
@@ -246,7 +213,7 @@ class Job:
 
     def _poller(self) -> Poller:
         async def on_retry(error: RetryableError, wait_s: float) -> None:
-            await self._retrying("poll", error, wait_s)
+            self.retrying("poll", error, wait_s)
 
         assert self.ref is not None
         return Poller(

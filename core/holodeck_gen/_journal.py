@@ -6,28 +6,33 @@
                   │  └───────→ uncertain
                   └→ admitted (a proven refusal)         any → failed
 
-`MemoryJournal` remembers for as long as the process lives.
+`SqliteJournal` keeps it on disk.
 """
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 import attrs
 
-from holodeck_gen._artifact import Artifact
-from holodeck_gen._identity import digest
+from holodeck_gen._artifact import Artifact, Cost
+from holodeck_gen._fetch import RawFile
 from holodeck_gen._provider import JobRef, Output
 from holodeck_gen._task import Task
-from holodeck_gen.errors import GenerationError, InvalidTaskError, JournalError
+from holodeck_gen._values import JsonObject, in_order
+from holodeck_gen.errors import GenerationError, InvalidTaskError, JournalError, PausedError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from holodeck_gen._outcome import Outcome
 
 PartState: TypeAlias = Literal[
     "admitted", "submitting", "submitted", "finished", "fetched", "stored", "failed", "uncertain"
 ]
+#: ``open`` where there is something left to do, be it a decision.
+TaskState: TypeAlias = Literal["open", "done", "failed"]
 
 
 @attrs.frozen(kw_only=True)
@@ -36,11 +41,16 @@ class PartKey:
 
     Attributes:
         task: The task's key.
+        number: The task's number in the journal.
         index: From 0.
+        submit_key: The same for every attempt at this part and for no other part of any
+            journal: what a provider takes as idempotency key.
     """
 
     task: str
+    number: int
     index: int
+    submit_key: str
 
     def __str__(self) -> str:
         return f"{self.task}#{self.index}"
@@ -77,6 +87,7 @@ class Finished:
 
     state: ClassVar[PartState] = "finished"
     outputs: tuple[Output, ...]
+    cost: Cost | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +95,8 @@ class Fetched:
     """The raw files are in the spool."""
 
     state: ClassVar[PartState] = "fetched"
-    files: tuple[str, ...]
+    files: tuple[RawFile, ...]
+    cost: Cost | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -93,6 +105,8 @@ class Stored:
 
     state: ClassVar[PartState] = "stored"
     artifacts: tuple[Artifact, ...]
+    #: Why the job made fewer than it was asked for.
+    error: GenerationError | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -117,7 +131,8 @@ Step: TypeAlias = (
 
 #: From each state, the states that may follow.
 FOLLOWS: dict[PartState, frozenset[PartState]] = {
-    "admitted": frozenset({"submitting", "failed"}),
+    # What the generation cache has needs no job.
+    "admitted": frozenset({"submitting", "fetched", "failed"}),
     # A service that answers at once goes straight to its outputs.
     "submitting": frozenset(
         {"admitted", "submitted", "finished", "fetched", "failed", "uncertain"}
@@ -127,8 +142,9 @@ FOLLOWS: dict[PartState, frozenset[PartState]] = {
     "fetched": frozenset({"stored", "failed"}),
     "stored": frozenset({"failed"}),
     "failed": frozenset(),
-    # Only an explicit decision, or a provider that cannot charge twice, leads back.
-    "uncertain": frozenset({"admitted"}),
+    # Only an explicit decision, or a provider that cannot charge twice, leads back; one that
+    # can be asked may know the job after all.
+    "uncertain": frozenset({"admitted", "submitted"}),
 }
 
 
@@ -144,6 +160,58 @@ def follow(state: PartState, step: Step) -> PartState:
 
 
 @attrs.frozen(kw_only=True)
+class Plan:
+    """How a task was put to a provider.
+
+    Attributes:
+        provider: The provider's name.
+        account: Its `account_key`: who else could be asked about the jobs.
+        per_job: Pictures that one job makes at most.
+        requests: Exactly what is submitted, one for each part.
+        model: The model's name, where known.
+        warnings: What the provider cannot do as asked.
+        seed_effective: Whether the seed decides what is made.
+    """
+
+    provider: str
+    account: str
+    per_job: int
+    requests: tuple[JsonObject, ...] = attrs.field(converter=in_order)
+    model: str | None = None
+    warnings: tuple[str, ...] = attrs.field(default=(), converter=in_order)
+    seed_effective: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class PartRecord:
+    """What is remembered of a part.
+
+    Attributes:
+        round: How often it was begun anew by an explicit decision.
+        attempt: Submits that were sent.
+        job: The provider's job.
+        submitted_at: When it was accepted, in seconds since the epoch.
+        outputs: Where its files can be had, until they are stored.
+        expires_at: When the first of these addresses expires, in seconds since the epoch.
+        files: Its raw files, in the spool.
+        artifacts: Its finished files.
+        error: Why it failed, was refused last or is uncertain.
+    """
+
+    state: PartState = "admitted"
+    round: int = 0
+    attempt: int = 0
+    job: JobRef | None = None
+    submitted_at: float | None = None
+    outputs: tuple[Output, ...] = ()
+    expires_at: float | None = None
+    cost: Cost | None = None
+    files: tuple[RawFile, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    error: GenerationError | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Entry:
     """An admitted task.
 
@@ -151,94 +219,143 @@ class Entry:
         key: Its id, or its digest and occurrence number.
         task: As it was given.
         index: Its place in the input.
+        number: Its number in the journal.
+        token: Names it among the tasks of all journals.
+        state: Whether anything is left to do.
+        rewritten: What rewriters made of it, if they did.
+        plan: How it was put to a provider, if it was.
+        parts: What is remembered of its parts, by index.
+        replaces: Whether its id stood for another task before.
+        ending: The outcome as it was stored, as JSON text.
     """
 
     key: str
     task: Task
     index: int
+    number: int = 0
+    token: str = ""
+    state: TaskState = "open"
+    rewritten: Task | None = None
+    plan: Plan | None = None
+    parts: Mapping[int, PartRecord] = attrs.field(factory=dict)
+    replaces: bool = False
+    ending: str | None = None
+
+    def part(self, index: int) -> PartKey:
+        """The key of one part."""
+        record = self.parts.get(index)
+        again = f".{record.round}" if record and record.round else ""
+        return PartKey(
+            task=self.key,
+            number=self.number,
+            index=index,
+            submit_key=f"{self.token}-{index}{again}",
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Retry:
+    """What the user has decided to try again.
+
+    Attributes:
+        failed: Tasks that failed.
+        uncertain: Tasks whose submit may have made a job: all, or those with these keys. This
+            may pay a second time.
+    """
+
+    failed: bool = False
+    uncertain: bool | frozenset[str] = False
+
+    def of_uncertain(self, key: str) -> bool:
+        """Whether the uncertain task `key` is to be submitted again."""
+        return self.uncertain if isinstance(self.uncertain, bool) else key in self.uncertain
 
 
 class Journal(Protocol):
     """Remembers; what it has returned from is not forgotten."""
 
-    async def admit(self, task: Task, index: int) -> Entry:
-        """Give `task` its key.
+    @property
+    def path(self) -> Path | None:
+        """Its file, if it has one."""
+        ...
 
-        Raises:
-            InvalidTaskError: Another task of this run has its id.
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Settings that differ from those of the last run."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing in it needs more work; known when it is closed."""
+        ...
+
+    @property
+    def paused(self) -> PausedError | None:
+        """Why nothing may be submitted, if so: for instance a full disk."""
+        ...
+
+    def disk_full(self) -> None:
+        """Make room for what is already paid for, and let nothing more be submitted."""
+        ...
+
+    async def admit(
+        self, tasks: Sequence[tuple[Task, int]], retry: Retry
+    ) -> list[Entry | InvalidTaskError]:
+        """Give each task, which comes with its place in the input, its entry.
+
+        Returns:
+            What is known of it; an error where another task of this run has its id.
         """
         ...
 
-    async def rewritten(self, key: str, task: Task) -> None:
+    async def in_work(self, retry: Retry) -> list[Entry]:
+        """Open tasks with a job or with files that are paid for and not yet stored."""
+        ...
+
+    async def owed(self) -> list[str]:
+        """Keys of tasks for which something is, or may be, paid and not finished."""
+        ...
+
+    async def reopen(self, key: str) -> Entry:
+        """The entry of a task, ready to go on with whatever of it is paid for.
+
+        Raises:
+            UnknownNameError: There is no such task.
+        """
+        ...
+
+    def outcome(self, entry: Entry) -> Outcome:
+        """The outcome of an entry that is done or failed, for its task and place in the input."""
+        ...
+
+    async def rewritten(self, entry: Entry, task: Task) -> None:
         """Remember what a task became, so that it is never rewritten again."""
         ...
 
-    async def record(self, part: PartKey, step: Step) -> None:
-        """Remember a step; returns when that is durable."""
+    async def planned(self, entry: Entry, plan: Plan) -> None:
+        """Remember how a task of which nothing was sent yet is put to a provider."""
         ...
 
-    async def reserve(self, key: str, name: str) -> bool:
+    async def record(self, part: PartKey, step: Step) -> None:
+        """Remember a step; returns when that is durable.
+
+        Of ``finished`` and ``stored`` it may return earlier: what is not durable then is found
+        out again for nothing.
+
+        Raises:
+            PausedError: Only of a submit that is about to be sent: see `paused`.
+            JournalError: It cannot be remembered.
+        """
+        ...
+
+    async def reserve(self, entry: Entry, name: str) -> bool:
         """Keep an output name for a task; False where another task has it."""
         ...
 
-    async def finish(self, key: str, outcome: Outcome) -> None:
-        """The task has ended."""
+    async def finish(self, entry: Entry, outcome: Outcome) -> None:
+        """The task has ended, or is left for another run."""
         ...
 
     async def aclose(self) -> None:
         """Let go."""
         ...
-
-
-@attrs.define(eq=False)
-class MemoryJournal:
-    """Remembers for one run, in memory that does not grow with the number of tasks.
-
-    Parts are kept while their task lives; digests and names go to a private temporary
-    database, which SQLite moves to disk when it grows.
-    """
-
-    _parts: dict[str, dict[int, PartState]] = attrs.field(factory=dict, init=False)
-    _seen: sqlite3.Connection = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._seen = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._seen.execute("PRAGMA synchronous = OFF")
-        self._seen.execute("PRAGMA journal_mode = OFF")
-        self._seen.execute("CREATE TABLE keys (key TEXT PRIMARY KEY, n INTEGER) WITHOUT ROWID")
-        self._seen.execute("CREATE TABLE names (name TEXT PRIMARY KEY, key TEXT) WITHOUT ROWID")
-        # Never committed: a transaction a statement would write to disk for each task.
-        self._seen.execute("BEGIN")
-
-    async def admit(self, task: Task, index: int) -> Entry:
-        stem = task.id if task.id is not None else digest(task)
-        (count,) = self._seen.execute(
-            "INSERT INTO keys VALUES (?, 1) ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n",
-            (stem,),
-        ).fetchone()
-        if task.id is not None and count > 1:
-            raise InvalidTaskError(f"another task has the id {task.id!r}", task_id=task.id)
-        key = stem if task.id is not None else f"{stem[:16]}-{count}"
-        self._parts[key] = {}
-        return Entry(key=key, task=task, index=index)
-
-    async def rewritten(self, key: str, task: Task) -> None:
-        pass
-
-    async def record(self, part: PartKey, step: Step) -> None:
-        states = self._parts[part.task]
-        states[part.index] = follow(states.get(part.index, "admitted"), step)
-
-    async def reserve(self, key: str, name: str) -> bool:
-        # Case-folded, because half of the world's file systems see no difference.
-        (owner,) = self._seen.execute(
-            "INSERT INTO names VALUES (?, ?) ON CONFLICT DO UPDATE SET key = key RETURNING key",
-            (name.casefold(), key),
-        ).fetchone()
-        return bool(owner == key)
-
-    async def finish(self, key: str, outcome: Outcome) -> None:
-        self._parts.pop(key, None)
-
-    async def aclose(self) -> None:
-        self._seen.close()

@@ -27,7 +27,7 @@ from holodeck_gen._outcome import Outcome
 from holodeck_gen._part import Life
 from holodeck_gen._stages import Expander
 from holodeck_gen._task import Task
-from holodeck_gen.errors import PausedError, RewriteError
+from holodeck_gen.errors import GenerationError, PausedError, RewriteError
 
 Tasks: TypeAlias = Iterable[Task | str] | AsyncIterable[Task | str]
 
@@ -47,6 +47,8 @@ class MapRun:
         window: Returns how many tasks may be in work now.
         spawn: Starts a coroutine that the studio waits for.
         stopped: Set when the studio stops gracefully.
+        resumed: Whether results that an earlier run made are delivered.
+        limit: How many tasks may be begun at most.
     """
 
     engine: Engine
@@ -58,9 +60,12 @@ class MapRun:
     undelivered: int
     spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     stopped: asyncio.Event
+    resumed: bool = True
+    limit: int | None = None
     _ready: deque[Outcome] = attrs.field(factory=deque, init=False)
-    _early: dict[int, Outcome] = attrs.field(factory=dict, init=False)
+    _early: dict[int, Outcome | None] = attrs.field(factory=dict, init=False)
     _next: int = attrs.field(default=0, init=False)
+    _begun: int = attrs.field(default=0, init=False)
     _running: dict[asyncio.Task[None], Life] = attrs.field(factory=dict, init=False)
     _changed: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _feeder: asyncio.Task[None] | None = attrs.field(default=None, init=False)
@@ -104,47 +109,77 @@ class MapRun:
     async def _feed(self) -> None:
         index = 0
         try:
-            async with aclosing(self._expanded()) as expanded:
-                async for task, error in expanded:
-                    await self._room()
-                    if self.stopped.is_set() or self.accounts.paused:
-                        break
-                    life = Life(index=index, task=task)
-                    running = self.spawn(self._one(life, error))
-                    self._running[running] = life
-                    running.add_done_callback(self._done)
-                    index += 1
+            async with aclosing(self._expanded()) as batches:
+                async for batch in batches:
+                    lives = [Life(index=index + i, task=task) for i, (task, _) in enumerate(batch)]
+                    index += len(batch)
+                    errors = await self._admitted(lives, [error for _, error in batch])
+                    for life, error in zip(lives, errors, strict=True):
+                        if not await self._begin(life, error):
+                            return
         except Exception as error:
             # What is in work is delivered first; then the consumer hears of it.
             self._failure = error
         finally:
             self._changed.set()
 
-    async def _room(self) -> None:
-        while not self.stopped.is_set() and not self.accounts.paused:
+    async def _admitted(
+        self, lives: Sequence[Life], errors: Sequence[GenerationError | None]
+    ) -> list[GenerationError | None]:
+        sound = [life for life, error in zip(lives, errors, strict=True) if error is None]
+        refused = iter(await self.engine.admit(sound))
+        return [next(refused) if error is None else error for error in errors]
+
+    async def _begin(self, life: Life, error: GenerationError | None) -> bool:
+        """Begin one task, or deliver what is known of it; False where no more may be begun."""
+        if life.entry is not None and life.entry.ending is not None:
+            await self._room(settled=True)
+            wanted = self.resumed or life.entry.state != "done"
+            self._deliver(life.index, self.engine.settled(life) if wanted else None)
+            self._changed.set()
+            return not self._over
+        if self.limit is not None and self._begun >= self.limit:
+            return False
+        await self._room()
+        if self._over:
+            return False
+        self._begun += 1
+        running = self.spawn(self._one(life, error))
+        self._running[running] = life
+        running.add_done_callback(self._done)
+        return True
+
+    @property
+    def _over(self) -> bool:
+        return self.stopped.is_set() or self.accounts.paused is not None
+
+    async def _room(self, *, settled: bool = False) -> None:
+        while not self._over:
             waiting = len(self._ready) + len(self._early)
-            if len(self._running) < self.window() and waiting < self.undelivered:
+            free = settled or len(self._running) < self.window()
+            if free and waiting < self.undelivered:
                 return
             self._changed.clear()
             await self._changed.wait()
 
-    async def _one(self, life: Life, error: RewriteError | None) -> None:
+    async def _one(self, life: Life, error: GenerationError | None) -> None:
         try:
             outcome = await self.engine.run(life, error)
         except asyncio.CancelledError:
             if self._closed or not self.stopped.is_set():
                 raise
-            outcome = self.engine.cancelled(life)
-            await self.engine.end(life, outcome)
+            outcome = await self.engine.end(life, self.engine.cancelled(life))
         self._deliver(life.index, outcome)
 
-    def _deliver(self, index: int, outcome: Outcome) -> None:
+    def _deliver(self, index: int, outcome: Outcome | None) -> None:
+        """Hand over an outcome; None where the consumer does not want it."""
         if not self.ordered:
-            self._ready.append(outcome)
+            self._ready.extend([outcome] if outcome else [])
             return
         self._early[index] = outcome
         while self._next in self._early:
-            self._ready.append(self._early.pop(self._next))
+            ready = self._early.pop(self._next)
+            self._ready.extend([ready] if ready else [])
             self._next += 1
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -163,19 +198,24 @@ class MapRun:
             self._feeder.cancel()
         self._changed.set()
 
-    async def _expanded(self) -> AsyncGenerator[tuple[Task, RewriteError | None], None]:
-        """Each task that is to be run, or that an expander failed on, with its error."""
-        async for item in _read(self.tasks):
-            task = Task(item) if isinstance(item, str) else item
-            if not isinstance(task, Task):
-                raise TypeError(f"map takes tasks or prompts, not {type(task).__name__}")
-            try:
-                made = expand(task, self.expanders)
-            except RewriteError as error:
-                yield task, error
-                continue
-            for each in made:
-                yield each, None
+    async def _expanded(self) -> AsyncGenerator[list[tuple[Task, RewriteError | None]], None]:
+        """The tasks that are to be run, or that an expander failed on, as they come in."""
+        async for items in _read(self.tasks):
+            batch: list[tuple[Task, RewriteError | None]] = []
+            for item in items:
+                task = Task(item) if isinstance(item, str) else item
+                if not isinstance(task, Task):
+                    self._failure = TypeError(
+                        f"map takes tasks or prompts, not {type(task).__name__}"
+                    )
+                    break
+                try:
+                    batch += [(each, None) for each in expand(task, self.expanders)]
+                except RewriteError as error:
+                    batch.append((task, error))
+            yield batch
+            if self._failure is not None:
+                return
 
 
 def expand(task: Task, expanders: Sequence[tuple[str, Expander]]) -> list[Task]:
@@ -203,16 +243,17 @@ def expand(task: Task, expanders: Sequence[tuple[str, Expander]]) -> list[Task]:
     ]
 
 
-async def _read(tasks: Tasks) -> AsyncIterator[Task | str]:
+async def _read(tasks: Tasks) -> AsyncIterator[Sequence[Task | str]]:
+    """What there is, in batches of at most `BATCH`."""
     if isinstance(tasks, AsyncIterable):
         async for item in tasks:
-            yield item
+            yield [item]
         return
     if isinstance(tasks, str):
         raise TypeError("map takes many tasks; for a single prompt use generate")
     if isinstance(tasks, Sequence):
-        for item in tasks:
-            yield item
+        for first in range(0, len(tasks), BATCH):
+            yield tasks[first : first + BATCH]
         return
     # A generator may block, and what it holds open may belong to one thread.
     loop = asyncio.get_running_loop()
@@ -222,8 +263,8 @@ async def _read(tasks: Tasks) -> AsyncIterator[Task | str]:
         more = True
         while more:
             batch, more, error = await loop.run_in_executor(reader, _take, iterator)
-            for item in batch:
-                yield item
+            if batch:
+                yield batch
             if error is not None:
                 raise error
     finally:

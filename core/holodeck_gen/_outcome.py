@@ -99,6 +99,7 @@ class Failure:
             it can be resumed; ``"cancelled"``.
         artifacts: What exists all the same.
         attempts: Submits that were sent.
+        resumed: True where it is an earlier run's, and nothing was tried again.
     """
 
     ok: ClassVar[Literal[False]] = False
@@ -112,6 +113,7 @@ class Failure:
     )
     artifacts: tuple[Artifact, ...] = attrs.field(default=(), converter=in_order)
     attempts: int = 0
+    resumed: bool = False
 
     @property
     def job_id(self) -> str | None:

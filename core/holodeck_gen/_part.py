@@ -1,38 +1,49 @@
-"""One part of a task: its job, then its files."""
+"""One part of a task: its job, then its files, from wherever an earlier run left it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import attrs
 
 from holodeck_gen._accounts import Accounts
-from holodeck_gen._artifact import Artifact
-from holodeck_gen._calls import told
-from holodeck_gen._fetch import Fetcher, RawFile, pictures
+from holodeck_gen._cache import Cache
+from holodeck_gen._delivery import Delivery, Part, as_recorded
+from holodeck_gen._fetch import Fetcher, RawFile
 from holodeck_gen._finish import Finisher
-from holodeck_gen._job import Job
-from holodeck_gen._journal import Entry, Failed, Fetched, Finished, Journal, PartKey, Stored
-from holodeck_gen._provider import JobStatus, Prepared, Provider
+from holodeck_gen._job import Job, Submits
+from holodeck_gen._journal import Entry, Fetched, Journal, PartRecord, Plan
+from holodeck_gen._log import Logger
+from holodeck_gen._provider import JobStatus, Provider
 from holodeck_gen._settings import Settings
 from holodeck_gen._task import Task
+from holodeck_gen._values import JsonObject
 from holodeck_gen.errors import (
     AuthError,
     BillingError,
-    DownloadError,
     GenerationError,
     JobFailedError,
     JobTimeoutError,
+    JournalError,
     PausedError,
-    StageError,
     SubmitUncertainError,
 )
 from holodeck_gen.events import EventQueue
 
+_log = Logger("holodeck_gen.part")
+
 #: Errors after which the same task may still get its result without being paid for again.
-HELD = (SubmitUncertainError, JobTimeoutError, PausedError, AuthError, BillingError)
+HELD = (
+    SubmitUncertainError,
+    JobTimeoutError,
+    PausedError,
+    AuthError,
+    BillingError,
+    JournalError,
+)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -41,6 +52,7 @@ class Life:
 
     Attributes:
         entry: Its place in the journal, once it is admitted.
+        admitted: Set when the journal knows it.
         held: Whether a job may still be running, or was never allowed to start.
     """
 
@@ -49,10 +61,10 @@ class Life:
     entry: Entry | None = None
     provider: Provider | None = None
     jobs: list[Job] = attrs.field(factory=list)
+    deliveries: list[Delivery] = attrs.field(factory=list)
     began: float = 0.0
-    fetch_s: float = 0.0
-    finish_s: float = 0.0
     held: bool = False
+    admitted: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     @property
     def key(self) -> str:
@@ -71,120 +83,141 @@ class Life:
 
 
 @attrs.frozen(kw_only=True)
-class Part:
-    """What one job made of its share: files, an error, or both."""
+class Share:
+    """What one job is to make.
 
-    artifacts: tuple[Artifact, ...] = ()
-    status: JobStatus | None = None
-    revised_prompt: str | None = None
-    error: GenerationError | None = None
+    Attributes:
+        index: Which part of its task it is, from 0.
+        task: The task with the number of pictures and the seed of this part.
+        request: Exactly what is submitted.
+        offset: How many pictures come before it.
+        plan: Of the whole task.
+    """
+
+    index: int
+    task: Task
+    request: JsonObject
+    offset: int
+    plan: Plan
 
 
 @attrs.define(kw_only=True, eq=False)
 class PartRunner:
-    """Runs parts. Everything it needs is handed in."""
+    """Runs parts. Everything it needs is handed in.
+
+    Attributes:
+        submitter: None where nothing may be submitted and only what is paid for is collected.
+        cache: Where files of earlier generations are looked for, if anywhere.
+    """
 
     accounts: Accounts
     journal: Journal
     fetcher: Fetcher
     finisher: Finisher
+    submitter: Submits | None
+    cache: Cache | None
     settings: Settings
     events: EventQueue
     #: Runs what may outlive a task.
     background: Callable[[Coroutine[Any, Any, None]], object]
+    wall_clock: Callable[[], float] = time.time
 
-    async def run(
-        self, life: Life, entry: Entry, share: Task, prepared: Prepared, index: int, offset: int
-    ) -> Part:
-        """Run one job and finish its files; its error is a value, so that others go on."""
-        assert life.provider is not None
-        provider = life.provider
-        account = self.accounts.of(provider)
-        key = PartKey(task=entry.key, index=index)
-        job = Job(
-            key=key,
-            provider=provider,
-            request=prepared.request,
-            account=account,
-            gate=account.gate(provider, share),
+    async def run(self, life: Life, entry: Entry, share: Share) -> Part:
+        """Make one part; its error is a value, so that others go on."""
+        record = entry.parts.get(share.index, PartRecord())
+        job = self._job(life, entry, share, record)
+        delivery = Delivery(
             journal=self.journal,
+            fetcher=self.fetcher,
+            finisher=self.finisher,
+            entry=entry,
+            job=job,
+            pictures=share.task.n,
+            offset=share.offset,
+        )
+        life.jobs.append(job)
+        life.deliveries.append(delivery)
+        try:
+            return await self._run(job, delivery, share, record)
+        except GenerationError as error:
+            job.account.consider(error)
+            if self.journal.paused is not None:
+                self.accounts.pause(self.journal.paused)
+            elif isinstance(error, JournalError):
+                self.accounts.pause(PausedError(f"paused: {error}"))
+            if job.open or isinstance(error, HELD):
+                life.held = True
+                return Part(error=error)
+            return await delivery.failed(error)
+
+    async def _run(self, job: Job, delivery: Delivery, share: Share, record: PartRecord) -> Part:
+        match record.state:
+            case "stored":
+                return Part(artifacts=record.artifacts, cost=record.cost, error=record.error)
+            case "failed":
+                return Part(error=record.error or JobFailedError("it failed in an earlier run"))
+            case "fetched":
+                return await delivery.store(record.files, as_recorded(record))
+            case "finished":
+                status = as_recorded(record)
+            case _:
+                if record.state == "admitted" and (raws := await self._cached(job, share)):
+                    return await delivery.store(raws, JobStatus(phase="done"))
+                status = await self._status(job, share, record)
+        raws = await delivery.fetch(status)
+        await self._keep(share, raws)
+        return await delivery.store(raws, status)
+
+    async def _cached(self, job: Job, share: Share) -> tuple[RawFile, ...] | None:
+        """Files that an earlier generation made of the same request, brought into the spool."""
+        key = await self._cache_key(share)
+        if self.cache is None or key is None:
+            return None
+        raws = await asyncio.to_thread(
+            self.cache.get, key, spool=self.fetcher.folder, name=f"{job.key.submit_key}-cached"
+        )
+        if raws is None:
+            return None
+        _log.info("part.cached", part=str(job.key))
+        await self.journal.record(job.key, Fetched(files=raws))
+        return raws
+
+    async def _keep(self, share: Share, raws: tuple[RawFile, ...]) -> None:
+        key = await self._cache_key(share)
+        if self.cache is not None and key is not None:
+            await asyncio.to_thread(self.cache.put, key, raws)
+
+    async def _cache_key(self, share: Share) -> str | None:
+        if self.cache is None:
+            return None
+        return await asyncio.to_thread(self.cache.key, share.plan, share.task, share.request)
+
+    async def _status(self, job: Job, share: Share, record: PartRecord) -> JobStatus:
+        """What the job ends with, which may have to be begun."""
+        if record.state == "uncertain":
+            error = record.error or SubmitUncertainError("a submit had no answer")
+            if self.submitter is None:
+                raise error
+            await self.submitter.settle(job, error)
+        if job.ref is not None:
+            accepted = record.submitted_at or self.wall_clock()
+            return await job.resume(job.ref, age_s=max(0.0, self.wall_clock() - accepted))
+        if self.submitter is None:
+            raise PausedError("not submitted: only what is paid for is collected")
+        return await job.run(share.request, self.submitter, priority=share.task.priority)
+
+    def _job(self, life: Life, entry: Entry, share: Share, record: PartRecord) -> Job:
+        assert life.provider is not None
+        account = self.accounts.of(life.provider)
+        job = Job(
+            key=entry.part(share.index),
+            provider=life.provider,
+            account=account,
+            gate=account.gate(life.provider, share.task),
             settings=self.settings,
             events=self.events,
             background=self.background,
+            attempts=record.attempt,
         )
-        life.jobs.append(job)
-        try:
-            status = await job.run(priority=share.priority)
-        except GenerationError as error:
-            account.consider(error)
-            if job.open or isinstance(error, HELD):
-                life.held = True
-            else:
-                await self.journal.record(key, Failed(error=error))
-            return Part(error=error)
-        return await self._finish(life, entry, share, job, status, offset)
-
-    async def _finish(
-        self, life: Life, entry: Entry, share: Task, job: Job, status: JobStatus, offset: int
-    ) -> Part:
-        artifacts: list[Artifact] = []
-        raws: list[RawFile] = []
-        error: GenerationError | None = None
-        made, missing = pictures(status)
-        if not made:
-            reason = missing[0].error if missing else JobFailedError("it made nothing")
-            await self.journal.record(job.key, Failed(error=reason))
-            return Part(error=reason)
-        try:
-            raws = await self._fetch(life, job, status)
-            await self.journal.record(job.key, Fetched(files=tuple(str(r.path) for r in raws)))
-            began = asyncio.get_running_loop().time()
-            for place, raw in enumerate(raws, start=1):
-                artifacts += await self.finisher.finish(
-                    raw,
-                    entry,
-                    provider=job.provider.name,
-                    number=offset + place,
-                    total=max(entry.task.n, len(raws)),
-                )
-            life.finish_s += asyncio.get_running_loop().time() - began
-            await self.journal.record(job.key, Stored(artifacts=tuple(artifacts)))
-            await asyncio.to_thread(_remove, raws)
-        except StageError as stage:
-            error = told(stage, job_id=job.job_id)
-            await self.journal.record(job.key, Failed(error=error))
-        if error is None and missing:
-            error = missing[0].error
-        elif error is None and len(made) < share.n:
-            error = JobFailedError(f"it made {len(made)} of {share.n}", job_id=job.job_id)
-        revised = next((raw.revised_prompt for raw in raws if raw.revised_prompt), None)
-        return Part(artifacts=tuple(artifacts), status=status, revised_prompt=revised, error=error)
-
-    async def _fetch(self, life: Life, job: Job, status: JobStatus) -> list[RawFile]:
-        began = asyncio.get_running_loop().time()
-        await self.journal.record(job.key, Finished(outputs=status.outputs))
-        try:
-            return await self._fetch_all(job, status)
-        except DownloadError:
-            if job.ref is None:
-                raise
-            # The address may have expired; asking again costs nothing and may renew it.
-            fresh = await job.renewed()
-            if fresh is None or fresh.outputs == status.outputs:
-                raise
-            await self.journal.record(job.key, Finished(outputs=fresh.outputs))
-            return await self._fetch_all(job, fresh)
-        finally:
-            life.fetch_s += asyncio.get_running_loop().time() - began
-
-    async def _fetch_all(self, job: Job, status: JobStatus) -> list[RawFile]:
-        made, _ = pictures(status)
-        return [
-            await self.fetcher.fetch(output, job.provider, name=f"{job.key}-{i}")
-            for i, output in enumerate(made)
-        ]
-
-
-def _remove(raws: Sequence[RawFile]) -> None:
-    for raw in raws:
-        raw.path.unlink(missing_ok=True)
+        job.ref = record.job
+        return job

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
 from holodeck_gen._gate import Concurrency
 from holodeck_gen._names import NameTemplate
 from holodeck_gen._retry import RetryPolicy
+from holodeck_gen.errors import ConfigError
 
 if TYPE_CHECKING:
+    from holodeck_gen._config import Config
     from holodeck_gen._provider import Limits
 
 OnUncertain: TypeAlias = Literal["hold", "resubmit"]
@@ -69,3 +71,17 @@ class Settings:
     def job_timeout(self, limits: Limits) -> float:
         """Seconds until a job is overdue."""
         return self.job_timeout_s or limits.job_timeout_s
+
+
+def settings_of(config: Config, *, name: str | None, **arguments: Any) -> Settings:
+    """Settings from arguments and, where those are None, from the configuration.
+
+    Raises:
+        ConfigError: One of them cannot be what it is.
+    """
+    known = {key: config.get(key) if given is None else given for key, given in arguments.items()}
+    template = NameTemplate(config.get("name") if name is None else name)
+    try:
+        return Settings(name=template, **{k: v for k, v in known.items() if v is not None})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error.args[0])) from error

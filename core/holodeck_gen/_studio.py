@@ -4,46 +4,40 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import tempfile
-import time
-from contextlib import AsyncExitStack, aclosing
+from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import attrs
 
-from holodeck_gen._accounts import Accounts
+from holodeck_gen._background import Background
+from holodeck_gen._cache import Cache, CacheReuse
 from holodeck_gen._config import Config
-from holodeck_gen._engine import Engine
-from holodeck_gen._fetch import Fetcher
-from holodeck_gen._finish import Finisher
 from holodeck_gen._handle import AsyncHandle
-from holodeck_gen._http import LazyClient
-from holodeck_gen._journal import Journal, MemoryJournal
+from holodeck_gen._journal import Journal, Retry
 from holodeck_gen._map import MapRun, Tasks
-from holodeck_gen._names import NameTemplate
 from holodeck_gen._outcome import Failure, Outcome, Result
-from holodeck_gen._part import Life, PartRunner
+from holodeck_gen._part import Life
 from holodeck_gen._registry import Factory, Kind, Registry
-from holodeck_gen._resolve import Maker, Named, Resolver
-from holodeck_gen._settings import Settings
+from holodeck_gen._settings import OnUncertain, Settings, settings_of
+from holodeck_gen._submit import Submitter
 from holodeck_gen._task import Task
+from holodeck_gen._workplace import Workplace
 from holodeck_gen.errors import ConfigError, PausedError
-from holodeck_gen.events import EventQueue, Observer
-from holodeck_gen.files import check_writable
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
     from types import TracebackType
 
     import httpx
 
-    from holodeck_gen._provider import Prepared, Provider
+    from holodeck_gen._place import JournalChoice
+    from holodeck_gen._provider import Prepared
+    from holodeck_gen._resolve import Named
+    from holodeck_gen._resume import Resume
     from holodeck_gen._stages import Expander, Processor, Rewriter
-
-#: Below the output folder; holds what is fetched and not yet stored.
-SPOOL = ".spool"
+    from holodeck_gen.events import EventQueue, Observer
 
 
 @attrs.frozen(kw_only=True)
@@ -54,11 +48,15 @@ class StudioInfo:
         provider: The providers' names.
         billing: ``"free"`` only where every provider is.
         jobs_at_once: Job slots to begin with, over all providers.
+        journal: The journal's file, where there is one.
+        changed: Settings that differ from those of the last run with this journal.
     """
 
     provider: str
     billing: Literal["paid", "free"]
     jobs_at_once: int
+    journal: Path | None = None
+    changed: tuple[str, ...] = ()
 
 
 class AsyncStudio:
@@ -70,7 +68,19 @@ class AsyncStudio:
         output: A folder. None without a `store` keeps files in a new temporary folder.
         store: A name, object or factory; overrides `output` as the place of finished files.
         name: Template of file names, such as ``"{id}"``.
-        journal: What remembers paid work; None opts out of that.
+        journal: What remembers the work: a path, or None to keep it in memory only.
+            ``"automatic"`` is ``journal.sqlite3`` in the output folder or, without a local one
+            and where anything costs money, a file of its own below the user's state folder
+            (``"invocation"``), which is removed when all is done.
+        resume: What to do with an earlier run's journal: go on with it (``"if-possible"``),
+            only if there is one made under the same settings (``"always"``), or set it aside
+            and pay anew (``"never"``).
+        retry_failed: Try again what failed in earlier runs.
+        retry_uncertain: Submit again where a submit had no answer, or only tasks with these
+            keys. May pay twice.
+        cache: A folder in which raw files are kept for other runs that ask for the same.
+        cache_reuse: ``"reproducible"``: only where the seed decides what is made; ``"any"``:
+            any earlier file for the same request is good enough.
         concurrency: Jobs at once: ``N``, ``"auto"`` or ``"MIN-MAX"``.
         expand: Names or objects of expanders, in order.
         rewrite: Names or objects of rewriters, in order.
@@ -88,6 +98,9 @@ class AsyncStudio:
     Raises:
         ConfigError: An argument or the configuration is wrong.
         UnknownNameError: Nothing has one of the names.
+
+    Entering it raises `JournalLockedError` where another process works with the journal,
+    `JournalCorruptError` and `JournalVersionError` where it cannot be used.
     """
 
     def __init__(
@@ -97,12 +110,17 @@ class AsyncStudio:
         output: str | os.PathLike[str] | None = None,
         store: Named | None = None,
         name: str | None = None,
-        journal: Journal | Literal["automatic"] | None = "automatic",
+        journal: Journal | JournalChoice = "automatic",
+        resume: Resume | None = None,
+        retry_failed: bool = False,
+        retry_uncertain: bool | Iterable[str] = False,
+        cache: str | os.PathLike[str] | None = None,
+        cache_reuse: CacheReuse | None = None,
         concurrency: int | str | None = None,
         expand: Sequence[str | Expander] | None = None,
         rewrite: Sequence[str | Rewriter] | None = None,
         process: Sequence[str | Processor] | None = None,
-        on_uncertain: Literal["hold", "resubmit"] | None = None,
+        on_uncertain: OnUncertain | None = None,
         attempts: int | None = None,
         backoff_s: float | None = None,
         request_timeout_s: float | None = None,
@@ -112,27 +130,40 @@ class AsyncStudio:
         registry: Registry | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._config = Config.load() if config is None else config
-        self._registry = registry or Registry()
-        self._resolver = Resolver(registry=self._registry, config=self._config)
-        self.settings = self._settings(
-            concurrency=concurrency,
-            on_uncertain=on_uncertain,
-            attempts=attempts,
-            backoff_s=backoff_s,
-            request_timeout_s=request_timeout_s,
-            job_timeout_s=job_timeout_s,
-            name=name,
+        config = Config.load() if config is None else config
+        some = isinstance(retry_uncertain, bool)
+        self._background = Background()
+        self._work = Workplace(
+            config=config,
+            registry=registry or Registry(),
+            settings=settings_of(
+                config,
+                concurrency=concurrency,
+                on_uncertain=on_uncertain,
+                attempts=attempts,
+                backoff_s=backoff_s,
+                request_timeout_s=request_timeout_s,
+                job_timeout_s=job_timeout_s,
+                name=name,
+            ),
+            submitter=_submitter,
+            provider=provider,
+            output=output,
+            store=store,
+            expand=expand,
+            rewrite=rewrite,
+            process=process,
+            journal_choice=journal,
+            resume=resume or config.get("resume", "if-possible"),
+            retry=Retry(
+                failed=retry_failed,
+                uncertain=bool(retry_uncertain) if some else frozenset(retry_uncertain),  # type: ignore[arg-type]
+            ),
+            cache=_cache(cache or config.get("cache"), cache_reuse or config.get("cache_reuse")),
+            observers=[on_event] if on_event else [],
+            transport=transport,
+            spawn=self._background.spawn,
         )
-        self._journal_argument = journal
-        self._providers = self._resolver.providers(provider)
-        self._expand = self._resolver.stages("expander", expand)
-        self._rewrite = self._resolver.stages("rewriter", rewrite)
-        self._process = self._resolver.stages("processor", process)
-        self._output = self._config.get("output") if output is None else output
-        self._store = self._resolver.store(store, self._output)
-        self._observers = [on_event] if on_event else []
-        self._http = LazyClient(transport)
         self._opened = False
 
     def register(
@@ -143,29 +174,16 @@ class AsyncStudio:
         Raises:
             ConfigError, DuplicateNameError: As `Registry.register`.
         """
-        self._registry.register(kind, name, factory, options=options)
+        self._work.registry.register(kind, name, factory, options=options)
 
     async def __aenter__(self) -> Self:
         if self._opened:
             raise ConfigError("a studio is used once; make another")
         self._opened = True
-        self._maker = Maker(http=self._http, environ=self._config.environ, wall_clock=time.time)
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._maps: set[MapRun] = set()
         self._singles = itertools.count()
         self._stopped = asyncio.Event()
-        async with AsyncExitStack() as undo:
-            undo.push_async_callback(self._http.aclose)
-            undo.push_async_callback(self._maker.aclose)
-            self._pool = [self._maker.provider(each) for each in self._providers]
-            self._by_name = {each.name: each for each in self._pool}
-            self._expanders = self._maker.stages(self._expand)
-            spool = await asyncio.to_thread(self._prepare_folders)
-            self.events = EventQueue([*self._observers, *self._resolver.observers()])
-            self._journal = self._open_journal()
-            self._accounts = Accounts(concurrency=self.settings.concurrency)
-            self._engine = self._make_engine(spool)
-            undo.pop_all()
+        await self._work.open()
         return self
 
     async def __aexit__(
@@ -175,16 +193,8 @@ class AsyncStudio:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
-        # A task that ends may leave one behind that watches its slot, so look again.
-        while left := [task for task in self._tasks if not task.done()]:
-            for task in left:
-                task.cancel()
-            await asyncio.wait(left)
-        await self._maker.aclose()
-        await self._journal.aclose()
-        await self._http.aclose()
-        await asyncio.to_thread(self.events.close)
-        await asyncio.to_thread(_remove_if_empty, self._spool)
+        await self._background.cancel()
+        await self._work.close()
 
     async def generate(self, task: Task | str, **fields: Any) -> Result:
         """Run one task and return its result.
@@ -208,30 +218,56 @@ class AsyncStudio:
         """
         if not self._opened or self._stopped.is_set():
             raise ConfigError("this studio is not open, or was stopped; make another")
-        task = _task(task, fields)
-        life = Life(index=next(self._singles), task=task)
-        return AsyncHandle(engine=self._engine, life=life, run=self._spawn(self._engine.run(life)))
+        return self._handle(Life(index=next(self._singles), task=_task(task, fields)))
 
-    async def map(self, tasks: Tasks, *, ordered: bool = False) -> AsyncGenerator[Outcome, None]:
+    async def go_on(self, key: str) -> AsyncHandle:
+        """Go on with one task of the journal and return its handle.
+
+        Args:
+            key: Its id, or what `AsyncHandle.id` said.
+
+        Raises:
+            UnknownNameError: The journal has no such task.
+        """
+        entry = await self._work.journal.reopen(key)
+        return self._handle(Life(index=entry.index, task=entry.task, entry=entry))
+
+    def _handle(self, life: Life) -> AsyncHandle:
+        engine = self._work.engine
+        return AsyncHandle(engine=engine, life=life, run=self._background.spawn(engine.run(life)))
+
+    async def map(
+        self,
+        tasks: Tasks,
+        *,
+        ordered: bool = False,
+        resumed: bool = True,
+        limit: int | None = None,
+    ) -> AsyncGenerator[Outcome, None]:
         """Run many tasks; yield outcomes as they complete.
 
         Args:
             tasks: Tasks or prompts, read lazily; may be asynchronous.
             ordered: Yield in input order instead.
+            resumed: Yield the results that an earlier run made, too.
+            limit: How many tasks to begin at most, not counting what earlier runs
+                finished.
 
         Raises:
             PausedError: The account is paused; raised after all that was begun is delivered.
         """
         run = MapRun(
-            engine=self._engine,
-            accounts=self._accounts,
+            engine=self._work.engine,
+            accounts=self._work.accounts,
             tasks=tasks,
-            expanders=self._expanders,
+            expanders=self._work.expanders,
             ordered=ordered,
             window=self._window,
-            undelivered=self.settings.undelivered,
-            spawn=self._spawn,
+            undelivered=self._work.settings.undelivered,
+            spawn=self._background.spawn,
             stopped=self._stopped,
+            resumed=resumed,
+            limit=limit,
         )
         self._maps.add(run)
         try:
@@ -256,13 +292,13 @@ class AsyncStudio:
         except PausedError as pause:
             begun = len(outcomes)
             outcomes += [
-                self._engine.failure(Life(index=i, task=task), pause)
+                self._work.engine.failure(Life(index=i, task=task), pause)
                 for i, task in enumerate(given[begun:], start=begun)
             ]
         if self._stopped.is_set():
             begun = len(outcomes)
             outcomes += [
-                self._engine.cancelled(Life(index=i, task=task))
+                self._work.engine.cancelled(Life(index=i, task=task))
                 for i, task in enumerate(given[begun:], start=begun)
             ]
         return outcomes
@@ -284,111 +320,23 @@ class AsyncStudio:
         Raises:
             InvalidTaskError: It cannot be run.
         """
-        self.settings.name.check(task)
-        return self._engine.prepare(task, self._choose(task))
+        self._work.settings.name.check(task)
+        return self._work.engine.prepare(task, self._work.choose(task))
 
     def describe(self) -> StudioInfo:
         """What is about to be used."""
-        free = all(provider.billing == "free" for provider in self._pool)
+        start = self._work.settings.concurrency.start
+        free = all(provider.billing == "free" for provider in self._work.pool)
         return StudioInfo(
-            provider=" + ".join(provider.name for provider in self._pool),
+            provider=" + ".join(provider.name for provider in self._work.pool),
             billing="free" if free else "paid",
-            jobs_at_once=sum(self.settings.concurrency.start(each.limits) for each in self._pool),
+            jobs_at_once=sum(start(each.limits) for each in self._work.pool),
+            journal=self._work.journal.path,
+            changed=self._work.journal.changed,
         )
-
-    def _settings(self, *, name: str | None, **arguments: Any) -> Settings:
-        known = {
-            key: self._config.get(key) if given is None else given
-            for key, given in arguments.items()
-        }
-        template = NameTemplate(self._config.get("name") if name is None else name)
-        try:
-            return Settings(name=template, **{k: v for k, v in known.items() if v is not None})
-        except (TypeError, ValueError) as error:
-            raise ConfigError(str(error.args[0])) from error
-
-    def _make_engine(self, spool: Path) -> Engine:
-        parts = PartRunner(
-            accounts=self._accounts,
-            journal=self._journal,
-            fetcher=Fetcher(
-                folder=spool,
-                http=self._http,
-                downloads=self.settings.downloads,
-                policy=self.settings.submit_policy(),
-            ),
-            finisher=Finisher(
-                processors=self._maker.stages(self._process),
-                store=self._maker.store(self._store),
-                template=self.settings.name,
-                journal=self._journal,
-                timeout_s=self.settings.stage_timeout_s,
-            ),
-            settings=self.settings,
-            events=self.events,
-            background=self._spawn,
-        )
-        return Engine(
-            choose=self._choose,
-            rewriters=self._maker.stages(self._rewrite),
-            parts=parts,
-            journal=self._journal,
-            settings=self.settings,
-            events=self.events,
-        )
-
-    def _open_journal(self) -> Journal:
-        if self._journal_argument not in ("automatic", None):
-            return self._journal_argument  # type: ignore[return-value]
-        for provider in self._pool:
-            self._check_journal(provider)
-        return MemoryJournal()
-
-    def _check_journal(self, provider: Provider) -> None:
-        if provider.billing == "free" or self._journal_argument != "automatic":
-            return
-        if self._config.get("journal") != "none":
-            raise ConfigError(
-                f"{provider.name} costs money, and this release has no durable journal yet: after"
-                " a crash nothing would know of its jobs. To accept that, pass journal=None"
-                " (on the command line: --set journal=none)"
-            )
-
-    def _prepare_folders(self) -> Path:
-        if self._output is None:
-            folder = Path(tempfile.mkdtemp(prefix="holodeck-gen-"))
-            self._store = self._store or self._resolver.store(None, folder)
-        elif "://" in str(self._output):
-            folder = Path(tempfile.mkdtemp(prefix="holodeck-gen-"))
-        else:
-            folder = Path(self._output).expanduser()
-            check_writable(folder)
-        self._spool = folder / SPOOL
-        return self._spool
-
-    def _choose(self, task: Task) -> Provider:
-        if task.provider is not None:
-            if task.provider not in self._by_name:
-                made = self._maker.provider(self._resolver.provider(task.provider))
-                self._check_journal(made)
-                self._by_name[task.provider] = made
-            return self._by_name[task.provider]
-        if len(self._pool) == 1:
-            return self._pool[0]
-        return max(self._pool, key=lambda provider: self._room_at(provider, task))
-
-    def _room_at(self, provider: Provider, task: Task) -> int:
-        gate = self._accounts.of(provider).gate(provider, task)
-        return gate.ceiling - gate.held - gate.waiting
 
     def _window(self) -> int:
-        return max(self.settings.window, 2 * self._accounts.ceiling)
-
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return max(self._work.settings.window, 2 * self._work.accounts.ceiling)
 
 
 def _task(task: Task | str, fields: dict[str, Any]) -> Task:
@@ -397,9 +345,11 @@ def _task(task: Task | str, fields: dict[str, Any]) -> Task:
     return attrs.evolve(task, **fields) if fields else task
 
 
-def _remove_if_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        # Missing, or it keeps what could not be stored.
-        return
+def _cache(folder: str | os.PathLike[str] | None, reuse: CacheReuse | None) -> Cache | None:
+    if folder is None:
+        return None
+    return Cache(folder=Path(folder).expanduser(), reuse=reuse or "reproducible")
+
+
+def _submitter(journal: Journal, settings: Settings, events: EventQueue) -> Submitter:
+    return Submitter(journal=journal, settings=settings, events=events)

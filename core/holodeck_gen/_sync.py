@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 
@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from holodeck_gen._cache import CacheReuse
     from holodeck_gen._config import Config
     from holodeck_gen._journal import Journal
     from holodeck_gen._map import Tasks
     from holodeck_gen._outcome import Outcome, Result
+    from holodeck_gen._place import JournalChoice
     from holodeck_gen._provider import Prepared
     from holodeck_gen._registry import Factory, Kind, Registry
     from holodeck_gen._resolve import Named
+    from holodeck_gen._resume import Resume
+    from holodeck_gen._settings import OnUncertain
     from holodeck_gen._stages import Expander, Processor, Rewriter
     from holodeck_gen._task import Task
     from holodeck_gen.events import Observer
@@ -49,12 +53,17 @@ class Studio:
         output: str | os.PathLike[str] | None = None,
         store: Named | None = None,
         name: str | None = None,
-        journal: Journal | Literal["automatic"] | None = "automatic",
+        journal: Journal | JournalChoice = "automatic",
+        resume: Resume | None = None,
+        retry_failed: bool = False,
+        retry_uncertain: bool | Iterable[str] = False,
+        cache: str | os.PathLike[str] | None = None,
+        cache_reuse: CacheReuse | None = None,
         concurrency: int | str | None = None,
         expand: Sequence[str | Expander] | None = None,
         rewrite: Sequence[str | Rewriter] | None = None,
         process: Sequence[str | Processor] | None = None,
-        on_uncertain: Literal["hold", "resubmit"] | None = None,
+        on_uncertain: OnUncertain | None = None,
         attempts: int | None = None,
         backoff_s: float | None = None,
         request_timeout_s: float | None = None,
@@ -70,6 +79,11 @@ class Studio:
             store=store,
             name=name,
             journal=journal,
+            resume=resume,
+            retry_failed=retry_failed,
+            retry_uncertain=retry_uncertain,
+            cache=cache,
+            cache_reuse=cache_reuse,
             concurrency=concurrency,
             expand=expand,
             rewrite=rewrite,
@@ -125,19 +139,28 @@ class Studio:
         return self._call(self._studio.generate(task, **fields))
 
     def submit(self, task: Task | str, **fields: Any) -> Handle:
-        """Begin one task and return its handle."""
+        """Begin one task and return its handle, once the journal knows it."""
 
         async def begin() -> AsyncHandle:
-            return self._studio.submit(task, **fields)
+            handle = self._studio.submit(task, **fields)
+            await handle.admitted()
+            return handle
 
         return Handle(inner=self._call(begin()), studio=self)
 
-    def map(self, tasks: Tasks, *, ordered: bool = False) -> Iterator[Outcome]:
+    def map(
+        self,
+        tasks: Tasks,
+        *,
+        ordered: bool = False,
+        resumed: bool = True,
+        limit: int | None = None,
+    ) -> Iterator[Outcome]:
         """Run many tasks; yield outcomes as they complete. As `AsyncStudio.map`.
 
         The iterable is read in another thread, so that slots stay busy while the caller is.
         """
-        outcomes = self._studio.map(tasks, ordered=ordered)
+        outcomes = self._studio.map(tasks, ordered=ordered, resumed=resumed, limit=limit)
         try:
             while True:
                 try:
@@ -189,7 +212,7 @@ class Handle:
 
     @property
     def id(self) -> str:
-        """The task's id, or its key once it is admitted."""
+        """The task's id or key: what `attach` takes in any process."""
         return self.inner.id
 
     def status(self) -> Progress:

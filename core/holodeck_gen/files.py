@@ -6,6 +6,7 @@ For authors of stores and processors as well as for the engine.
 from __future__ import annotations
 
 import contextlib
+import errno
 import filecmp
 import os
 import re
@@ -17,8 +18,10 @@ from pathlib import Path, PurePosixPath
 
 import pathvalidate
 
-from holodeck_gen.errors import StorageError
+from holodeck_gen.errors import PausedError, StorageError
 
+#: Below a store's folder; holds what is being written.
+_ASIDE = ".part"
 #: Bytes; what the common file systems allow one name, less room for ``~12`` and a suffix.
 MAX_NAME_BYTES = 200
 
@@ -58,7 +61,8 @@ def safe_name(name: str) -> str:
 def place(file: Path, folder: Path, name: str) -> Path:
     """Copy `file` to `name` below `folder`: written aside, synced, then linked into place.
 
-    Nothing that exists is overwritten, and no link inside the folder is followed.
+    Nothing that exists is overwritten, and no link inside the folder is followed. What is
+    written is kept in a folder of its own until then; `tidy` removes that.
 
     Returns:
         The absolute path. Where it exists with equal bytes, nothing is written.
@@ -71,9 +75,10 @@ def place(file: Path, folder: Path, name: str) -> Path:
     target = _inside(folder, name)
     if os.path.lexists(target):
         return _same_or_taken(file, target)
-    descriptor, aside = tempfile.mkstemp(prefix=".part-", dir=target.parent)
+    descriptor, aside = _aside(folder)
     try:
         with os.fdopen(descriptor, "wb") as sink, file.open("rb") as source:
+            _try_lock(descriptor)
             shutil.copyfileobj(source, sink, 1 << 20)
             sink.flush()
             os.fsync(sink.fileno())
@@ -90,6 +95,23 @@ def place(file: Path, folder: Path, name: str) -> Path:
     return target
 
 
+def tidy(folder: Path) -> None:
+    """Remove what a process that was killed has left half-written by `place` below `folder`."""
+    aside = folder / _ASIDE
+    if aside.is_symlink():
+        return
+    with contextlib.suppress(OSError):
+        for each in list(aside.iterdir()):
+            descriptor = os.open(each, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if _try_lock(descriptor):
+                    each.unlink()
+            finally:
+                os.close(descriptor)
+        # It stays where somebody else is writing.
+        aside.rmdir()
+
+
 def sync_folder(folder: Path) -> None:
     """Make names in `folder` durable, where the system can."""
     if os.name != "posix":
@@ -99,6 +121,19 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether there is no room on the disk, or no more is allowed."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def full_disk(folder: Path) -> PausedError:
+    """The error of a full disk: what was paid for is remembered, the rest waits."""
+    return PausedError(
+        f"paused: the disk that holds {folder} is full; make room and run the same command again",
+        reason="the disk is full",
+    )
 
 
 def check_writable(folder: Path) -> None:
@@ -134,6 +169,31 @@ def _inside(folder: Path, name: str) -> Path:
             raise StorageError(f"{parent} is a link; it could lead out of {root}")
         parent.mkdir(exist_ok=True)
     return target
+
+
+def _aside(folder: Path) -> tuple[int, str]:
+    """A new file on the same disk as `folder`, open for writing."""
+    aside = folder.resolve() / _ASIDE
+    while True:
+        if aside.is_symlink():
+            raise StorageError(f"{aside} is a link; it could lead out of {folder}")
+        aside.mkdir(exist_ok=True)
+        # Another process may tidy up just now.
+        with contextlib.suppress(FileNotFoundError):
+            return tempfile.mkstemp(dir=aside)
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Mark a file as being written by a process that lives; False where another one did."""
+    if os.name != "posix":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _same_or_taken(file: Path, target: Path) -> Path:

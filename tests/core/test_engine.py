@@ -72,7 +72,8 @@ class TestResult:
         result = result_of(run_one(provider, hg.Task("a cat", id="cat", n=5, seed=10)))
         jobs = provider.jobs.values()
         requests = sorted((job.key, job.request["n"], job.request["seed"]) for job in jobs)
-        assert requests == [("cat#0", 2, 10), ("cat#1", 2, 12), ("cat#2", 1, 14)]
+        assert [request[1:] for request in requests] == [(2, 10), (2, 12), (1, 14)]
+        assert len({key for key, _, _ in requests}) == 3
         assert [artifact.uri for artifact in result.artifacts] == [
             f"memory:cat-{i}.png" for i in range(1, 6)
         ]
@@ -232,6 +233,27 @@ class TestUncertain:
         assert [outcome.ok for outcome in outcomes] == [False, True]
         assert provider.most_at_once == 1
         assert provider.submits[1] >= 100
+
+
+class TestPause:
+    def test_who_waits_for_a_slot_learns_of_it_at_once(self) -> None:
+        provider = ScriptedProvider(
+            scripts={"lost": Script(submits=["lose"])},
+            limits=hg.Limits(max_jobs=1, job_timeout_s=1e6),
+        )
+
+        async def main() -> list[hg.Outcome]:
+            async with opened(provider) as studio:
+                lost, waiting = studio.submit("lost"), studio.submit("waits")
+                outcomes = [await lost.outcome()]
+                await asyncio.sleep(10)
+                studio._work.accounts.pause(PausedError("paused: no", reason="no"))
+                return [*outcomes, await waiting.outcome(timeout=1)]
+
+        _, waiting = run_virtual(main())
+        assert isinstance(failure_of(waiting).error, PausedError)
+        assert waiting.state == "held"
+        assert len(provider.submits) == 1
 
 
 class TestJobs:
@@ -615,20 +637,23 @@ class TestStudio:
         run_virtual(main())
         assert provider.submits == []
 
-    def test_a_paid_provider_needs_a_journal_or_a_decision(self) -> None:
-        async def main() -> None:
-            with pytest.raises(hg.errors.ConfigError, match="journal=None"):
-                async with opened(ScriptedProvider(), journal="automatic"):
-                    pass
+    def test_a_journal_is_kept_in_the_output_folder(self, tmp_path: Path) -> None:
+        async def main() -> bool:
+            async with opened(ScriptedProvider(), journal="automatic", output=tmp_path) as studio:
+                await studio.generate("a cat")
+            return (tmp_path / "journal.sqlite3").is_file()
 
-        run_virtual(main())
+        assert run_virtual(main())
 
-    def test_what_could_not_be_opened_is_closed_again(self) -> None:
+    def test_what_could_not_be_opened_is_closed_again(self, tmp_path: Path) -> None:
         provider = ScriptedProvider()
+        (tmp_path / "file").touch()
 
         async def main() -> None:
-            with pytest.raises(hg.errors.ConfigError):
-                async with opened(lambda _options, _ctx: provider, journal="automatic"):
+            with pytest.raises(hg.errors.StorageError, match="journal"):
+                async with opened(
+                    lambda _options, _ctx: provider, journal=tmp_path / "file" / "journal.sqlite3"
+                ):
                     pass
             assert provider.closed
 

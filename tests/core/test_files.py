@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holodeck_gen.errors import StorageError
-from holodeck_gen.files import check_writable, place, safe_component, safe_name
+from holodeck_gen.files import check_writable, place, safe_component, safe_name, tidy
 
 
 @pytest.fixture
@@ -74,7 +75,34 @@ def test_no_name_leaves_the_folder(text: str) -> None:
 def test_equal_bytes_again_are_success(tmp_path: Path, picture: Path) -> None:
     first = place(picture, tmp_path / "out", "a.png")
     assert place(picture, tmp_path / "out", "a.png") == first
+    tidy(tmp_path / "out")
     assert [file.name for file in first.parent.iterdir()] == ["a.png"]
+
+
+def test_only_what_nobody_is_writing_is_tidied_up(tmp_path: Path, picture: Path) -> None:
+    place(picture, tmp_path / "out", "a.png")
+    aside = tmp_path / "out" / ".part"
+    (aside / "left").write_bytes(b"half a pict")
+    with (aside / "in work").open("wb") as stream:
+        # As another process does while it writes; a lock of this one's would be its own.
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        tidy(tmp_path / "out")
+        assert [file.name for file in aside.iterdir()] == ["in work"]
+    tidy(tmp_path / "out")
+    assert not aside.exists()
+
+
+def test_a_link_in_the_place_of_the_folder_aside_is_not_followed(
+    tmp_path: Path, picture: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine").write_bytes(b"a stranger's")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".part").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match="is a link"):
+        place(picture, tmp_path / "out", "a.png")
+    tidy(tmp_path / "out")
+    assert (tmp_path / "elsewhere" / "mine").exists()
 
 
 def test_another_file_is_never_overwritten(tmp_path: Path, picture: Path) -> None:

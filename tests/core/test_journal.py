@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 import holodeck_gen as hg
 from holodeck_gen import _journal as steps
-from holodeck_gen._journal import FOLLOWS, MemoryJournal, PartKey, PartState, Step
+from holodeck_gen._journal import FOLLOWS, Entry, PartState, Retry, Step
+from holodeck_gen._journal_sqlite import SqliteJournal
 from holodeck_gen.errors import InvalidTaskError, JobFailedError, JournalError
 
 ERROR = JobFailedError("why")
@@ -26,10 +27,21 @@ STEPS: tuple[Step, ...] = (
 )
 
 
+async def admit(journal: SqliteJournal, *tasks: hg.Task) -> list[Entry]:
+    """The entries of `tasks`; raises where one is refused."""
+    entries: list[Entry] = []
+    given = [(task, index) for index, task in enumerate(tasks)]
+    for answer in await journal.admit(given, Retry()):
+        if isinstance(answer, InvalidTaskError):
+            raise answer
+        entries.append(answer)
+    return entries
+
+
 def keys(*tasks: hg.Task) -> list[str]:
     async def main() -> list[str]:
-        journal = MemoryJournal()
-        entries = [await journal.admit(task, index) for index, task in enumerate(tasks)]
+        journal = SqliteJournal.private()
+        entries = await admit(journal, *tasks)
         await journal.aclose()
         return [entry.key for entry in entries]
 
@@ -55,10 +67,11 @@ def test_an_id_twice_is_refused() -> None:
 
 def test_names_are_reserved_whatever_their_case() -> None:
     async def main() -> list[bool]:
-        journal = MemoryJournal()
+        journal = SqliteJournal.private()
+        a, b = await admit(journal, hg.Task("a cat"), hg.Task("a dog"))
         reserved = [
-            await journal.reserve(key, name)
-            for key, name in [("a", "x.png"), ("b", "X.PNG"), ("a", "x.png"), ("b", "y.png")]
+            await journal.reserve(entry, name)
+            for entry, name in [(a, "x.png"), (b, "X.PNG"), (a, "x.png"), (b, "y.png")]
         ]
         await journal.aclose()
         return reserved
@@ -71,15 +84,15 @@ class Parts(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.journal = MemoryJournal()
-        asyncio.run(self.journal.admit(hg.Task("a cat", id="t"), 0))
+        self.journal = SqliteJournal.private()
+        (self.entry,) = asyncio.run(admit(self.journal, hg.Task("a cat", id="t")))
         self.states: dict[int, PartState] = {0: "admitted", 1: "admitted"}
         self.ended = False
 
     @precondition(lambda self: not self.ended)
     @rule(part=st.integers(0, 1), step=st.sampled_from(STEPS))
     def record(self, part: int, step: Step) -> None:
-        call = self.journal.record(PartKey(task="t", index=part), step)
+        call = self.journal.record(self.entry.part(part), step)
         if step.state in FOLLOWS[self.states[part]]:
             asyncio.run(call)
             self.states[part] = step.state
@@ -96,5 +109,5 @@ TestParts = Parts.TestCase
 
 def test_nothing_follows_a_failure_and_only_a_decision_an_uncertain_submit() -> None:
     assert FOLLOWS["failed"] == frozenset()
-    assert FOLLOWS["uncertain"] == {"admitted"}
+    assert FOLLOWS["uncertain"] == {"admitted", "submitted"}
     assert all("submitting" not in after for state, after in FOLLOWS.items() if state != "admitted")

@@ -15,6 +15,9 @@ from holodeck_gen._cli._exit import INTERRUPTED, code_of, say, tell
 COMMANDS = {
     "generate": ("_generate:generate", "Make a picture from a prompt."),
     "run": ("_run:run", "Work through a file of tasks."),
+    "status": ("_journals:status", "Show how a run stands."),
+    "audit": ("_journals:audit", "List what is paid for and unfinished, and damaged files."),
+    "collect": ("_journals:collect", "Fetch what is paid for; never begins a job."),
     "providers": ("_inspect:providers", "List the providers."),
     "plugins": ("_inspect:plugins", "List the plugins, or one plugin's options."),
     "config": ("_inspect:config", "Show each setting and where it comes from."),

@@ -6,26 +6,26 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from holodeck_gen._cli._exit import BAD_INPUT, DONE, SOME_FAILED, say, tell
+from holodeck_gen._cli._history import History, unfinished
 from holodeck_gen._cli._progress import Progress
 from holodeck_gen._cli._results import FAILED, Results, outcome_line
 from holodeck_gen._cli._summary import Tally, first_line, last_line
 from holodeck_gen._cli._voice import Voice, emit_json
 from holodeck_gen._cli._work import Stop, outcomes, signals
-from holodeck_gen._task import Task
 from holodeck_gen._taskfile import Check, Line
-from holodeck_gen.errors import PausedError, TaskError
+from holodeck_gen.errors import GenerationError, TaskError
 
 if TYPE_CHECKING:
     from holodeck_gen._outcome import Outcome
     from holodeck_gen._studio import AsyncStudio
+    from holodeck_gen._task import Task
 
 _SHOWN = 20
 
@@ -36,10 +36,13 @@ class Batch:
 
     Args:
         read: Reads the task file from its start.
-        source: Its path, if it is a file.
+        history: What earlier runs have done of it.
         folder: The run's folder.
         check: What the first pass found.
-        limit: How many tasks to try at most.
+        retry_failed: Whether what failed before is tried again.
+        from_failed: Whether the tasks are those of the folder's own ``failed.jsonl``.
+        command: What to type to go on.
+        limit: How many tasks to begin at most.
         seconds: After how long to stop.
         expanded: Whether expanders make the number of tasks unknown.
         as_json: Whether stdout gets a line for each outcome.
@@ -47,7 +50,10 @@ class Batch:
     """
 
     read: Callable[[], Iterator[Line]]
-    source: Path | None
+    history: History
+    retry_failed: bool
+    from_failed: bool
+    command: str
     folder: Path
     check: Check
     limit: int | None
@@ -57,7 +63,7 @@ class Batch:
     voice: Voice
     tally: Tally = attrs.field(factory=Tally, init=False)
     _begun: bool = attrs.field(default=False, init=False)
-    _cancelled: list[Task] = attrs.field(factory=list, init=False)
+    _journal: Path | None = attrs.field(default=None, init=False)
 
     async def work(self, studio: AsyncStudio) -> int:
         """Run the tasks and return the exit code."""
@@ -68,6 +74,11 @@ class Batch:
         with signals(stop, self.voice), Results(self.folder) as results:
             try:
                 async with studio:
+                    # Only now does nobody else write here.
+                    results.open()
+                    self.history.renew(self.read, expanded=self.expanded)
+                    for outcome in self.history.missing_results():
+                        results.repair(outcome)
                     self._begin(studio, stop)
                     await self._deliver(studio, results, stop)
             except Exception as caught:
@@ -75,7 +86,7 @@ class Batch:
                     raise
                 # From here on the exit code must not say that nothing was spent.
                 error = caught
-            self._finish(results, stop, error)
+            self._finish(results, stop)
         return self._conclude(stop, error, seconds=time.monotonic() - began)
 
     async def check_all(self, studio: AsyncStudio) -> int:
@@ -91,7 +102,7 @@ class Batch:
                     wrong += 1
                     if wrong <= _SHOWN:
                         say(f"line {line.number}: {error}")
-            todo = first_line(studio.describe(), self._todo, expanded=self.expanded)
+            todo = self._first_line(studio)
         if wrong:
             say(f"error: {wrong} of {self.check.count} tasks cannot be run")
             return BAD_INPUT
@@ -99,12 +110,38 @@ class Batch:
         return SOME_FAILED if self.check.bad_count else DONE
 
     @property
+    def _before(self) -> int:
+        """Tasks that earlier runs have finished and that are not tried again."""
+        found = self.history.found
+        return found["done"] + (0 if self.retry_failed else found["failed"])
+
+    @property
     def _todo(self) -> int:
-        return self.check.count if self.limit is None else min(self.limit, self.check.count)
+        left = self.check.count - (0 if self.expanded else self._before)
+        return left if self.limit is None else min(self.limit, left)
+
+    def _first_line(self, studio: AsyncStudio) -> str:
+        done = self.history.found["done"]
+        return first_line(studio.describe(), self._todo, before=done, expanded=self.expanded)
 
     def _begin(self, studio: AsyncStudio, stop: Stop) -> None:
         self._begun = True
-        self.voice.note(first_line(studio.describe(), self._todo, expanded=self.expanded))
+        info = studio.describe()
+        self._journal = info.journal
+        self.voice.note(self._first_line(studio))
+        found = self.history.found
+        if found["changed"]:
+            self.voice.note(
+                f"changed since the last run and generated anew: {found['changed']} of"
+                f" {self.check.count} tasks; their old files are kept"
+            )
+        if info.changed and found.total() - found["new"]:
+            self.voice.note(
+                f"changed since the last run: {', '.join(info.changed)}; what was already sent"
+                " keeps what it had"
+            )
+        if found["failed"] and not self.retry_failed:
+            self.voice.note(f"{found['failed']} failed before; --retry-failed tries them again")
         if self.seconds is not None:
             asyncio.get_running_loop().call_later(self.seconds, stop.ask, "time")
 
@@ -112,11 +149,12 @@ class Batch:
         total = None if self.expanded else self._todo
         shown = self.voice.animated and not (self.as_json and sys.stdout.isatty())
         with Progress(total, shown=shown) as progress:
-            async for outcome in outcomes(studio, islice(self._tasks(), self.limit), stop):
+            self.tally.before = self.history.found["done"]
+            async for outcome in outcomes(studio, self._tasks(), stop, limit=self.limit):
                 self.tally.add(outcome)
                 results.add(outcome)
-                if outcome.state == "cancelled":
-                    self._cancelled.append(outcome.task)
+                if self._journal is None and outcome.state in ("failed", "held"):
+                    results.add_failed(outcome.key, outcome.task)
                 progress.advance(failed=self.tally.failed)
                 self._emit(outcome, stop)
 
@@ -134,40 +172,30 @@ class Batch:
             # What the interpreter writes at its end would fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
-    def _finish(self, results: Results, stop: Stop, error: Exception | None) -> None:
+    def _finish(self, results: Results, stop: Stop) -> None:
         try:
-            left = self._left_of_failed(stop, error)
-            if left is None:
+            if self.from_failed and self._unfinished(stop):
+                # It may hold what somebody has edited and no run has begun.
                 results.abandon()
-                self.voice.note(
-                    f"{FAILED} is left as it was; results.jsonl tells which of its tasks are done"
-                )
-            else:
-                results.finish(left)
-        except OSError as failure:
+                self.voice.note(f"{FAILED} is left as it was")
+                return
+            if self._journal is not None:
+                for key, task in unfinished(self._journal):
+                    results.add_failed(key, task)
+            results.finish()
+        except (OSError, GenerationError) as failure:
             tell(failure)
-
-    def _left_of_failed(self, stop: Stop, error: Exception | None) -> Iterable[Task] | None:
-        """What an earlier ``failed.jsonl`` holds that this run, which reads it, did not try.
-
-        None where that cannot be told.
-        """
-        failed = self.folder / FAILED
-        if self.source is None or not failed.exists() or not self.source.samefile(failed):
-            return ()
-        certain = error is None or isinstance(error, PausedError)
-        if not certain or self.check.bad_count or (self.expanded and self._unfinished(stop)):
-            return None
-        return [*self._cancelled, *islice(self._tasks(), self.tally.begun, None)]
 
     @property
     def _left(self) -> int:
-        return 0 if self.expanded else max(0, self.check.count - self.tally.ended)
+        ended = self.tally.before + self.tally.ended
+        return 0 if self.expanded else max(0, self.check.count - ended)
 
     def _unfinished(self, stop: Stop) -> bool:
         if not self.expanded:
             return self._left > 0
-        return self._todo < self.check.count or stop.reason is not None
+        limited = self.limit is not None and self.tally.begun >= self.limit
+        return limited or stop.reason is not None
 
     def _conclude(self, stop: Stop, error: Exception | None, *, seconds: float) -> int:
         unfinished = self._unfinished(stop) or error is not None
@@ -179,6 +207,12 @@ class Batch:
             tell(error)
         if unfinished or stop.reason == "interrupted":
             self.voice.note(self._early_end(stop))
+            self.voice.note(self.command)
+        if self.tally.uncertain:
+            self.voice.note(
+                f"{self.tally.uncertain} held because a submit had no answer: there may be jobs"
+                " that are billed; --retry-uncertain submits them again and may pay twice"
+            )
         self.voice.note(last_line(self.tally, left=self._left, seconds=seconds))
         return self.tally.code(interrupted=stop.reason == "interrupted", unfinished=unfinished)
 
@@ -190,8 +224,10 @@ class Batch:
             None: "ended early",
         }
         why = because[stop.reason]
-        if stop.reason is None and self._todo < self.check.count:
+        if stop.reason is None and self.limit is not None and self.tally.begun >= self.limit:
             why = f"the limit of {self.limit} is reached"
         if self.expanded:
             return f"{why}: some tasks may be left"
+        if not self._left:
+            return f"{why}: all tasks were begun"
         return f"{why}: {self._left} of {self.check.count} tasks are left"

@@ -54,7 +54,10 @@ def generate(*, prompt: str, output: str | None, given: Given, voice: Voice) -> 
     for line in config.announcements:
         voice.note(line)
     work = _Work(task=task, as_json=given.as_json, voice=voice)
-    code = asyncio.run(work.run(AsyncStudio(config=config)))
+    # A single picture's folder is the user's own and gets no journal beside it.
+    journal = config.get("journal", "automatic")
+    journal = "invocation" if journal == "automatic" else None if journal == "none" else journal
+    code = asyncio.run(work.run(AsyncStudio(config=config, journal=journal)))
     click.get_current_context().exit(code)
 
 

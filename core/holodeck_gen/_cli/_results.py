@@ -7,17 +7,18 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
+import attrs
+
 from holodeck_gen._codec import outcome_to_json, to_json
+from holodeck_gen._evidence import RESULTS
 from holodeck_gen.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from pathlib import Path
 
     from holodeck_gen._outcome import Outcome
     from holodeck_gen._task import Task
 
-RESULTS = "results.jsonl"
 FAILED = "failed.jsonl"
 #: Bytes from a file's end in which its last line is looked for.
 _TAIL = 1 << 22
@@ -41,57 +42,65 @@ def outcome_line(outcome: Outcome) -> dict[str, Any]:
 class Results:
     """Adds to ``results.jsonl``; replaces ``failed.jsonl`` when the run has ended.
 
-    Until then the failed tasks are in ``failed.jsonl.part``, because an earlier
-    ``failed.jsonl`` may be what this run is reading.
+    That is written aside first, because an earlier ``failed.jsonl`` may be what this run is
+    reading.
+
+    Nothing is touched before `open`, or the first line: until the journal is owned, another
+    process may be writing.
 
     Args:
         folder: The run's folder, which exists.
-
-    Raises:
-        ConfigError: A file cannot be written.
     """
 
     def __init__(self, folder: Path) -> None:
+        self._path = folder / RESULTS
         self._failed_path = folder / FAILED
         self._part_path = folder / f"{FAILED}.part"
+        self._results: BinaryIO | None = None
         self._part: BinaryIO | None = None
-        path = folder / RESULTS
-        try:
-            _mend(path)
-            self._results = _open(path, os.O_APPEND)
-        except OSError as error:
-            raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._results.close()
-        if self._part is not None:
-            self._part.close()
+        for file in (self._results, self._part):
+            if file is not None:
+                file.close()
+
+    def open(self) -> BinaryIO:
+        """Open ``results.jsonl``, once, and mend its end.
+
+        Raises:
+            ConfigError: It cannot be written.
+        """
+        if self._results is None:
+            try:
+                _mend(self._path)
+                self._results = _open(self._path, os.O_APPEND)
+            except OSError as error:
+                raise ConfigError(
+                    f"{self._path} cannot be written: {error.strerror or error}"
+                ) from error
+        return self._results
 
     def add(self, outcome: Outcome) -> None:
         """Write one finished task; it is handed to the system before this returns."""
-        if outcome.state == "cancelled":
+        if outcome.state == "cancelled" or outcome.resumed:
             return
-        _write(self._results, outcome_line(outcome))
-        if not outcome.ok:
-            self.add_failed(outcome.task)
+        _write(self.open(), outcome_line(outcome))
 
-    def add_failed(self, task: Task) -> None:
-        """Write a task to be tried again."""
+    def repair(self, outcome: Outcome) -> None:
+        """Write what an earlier process did not come to."""
+        _write(self.open(), outcome_line(outcome))
+
+    def add_failed(self, key: str, task: Task) -> None:
+        """Write a task to be tried again, with an id by which it is found again."""
         if self._part is None:
             self._part = _open(self._part_path, os.O_TRUNC)
-        _write(self._part, to_json(task))
+        _write(self._part, to_json(attrs.evolve(task, id=task.id or key)))
 
-    def finish(self, left: Iterable[Task] = ()) -> None:
-        """Put the new ``failed.jsonl`` in the old one's place; none where nothing failed.
-
-        Args:
-            left: Tasks that belong into it although they were not tried.
-        """
-        for task in left:
-            self.add_failed(task)
+    def finish(self) -> None:
+        """Put the new ``failed.jsonl`` in the old one's place; none where nothing failed."""
         if self._part is None:
             with contextlib.suppress(FileNotFoundError):
                 self._failed_path.unlink()

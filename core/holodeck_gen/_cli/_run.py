@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
+import shlex
 import sys
 import tempfile
 from datetime import datetime
@@ -15,7 +17,9 @@ import click
 
 from holodeck_gen._cli._batch import Batch
 from holodeck_gen._cli._exit import BAD_INPUT, say
+from holodeck_gen._cli._history import History
 from holodeck_gen._cli._options import voice_options, work_options
+from holodeck_gen._cli._results import FAILED
 from holodeck_gen._cli._times import ClockTime, Span, seconds_until
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen._taskfile import check_tasks, read_tasks, rereadable
@@ -29,12 +33,16 @@ if TYPE_CHECKING:
     from holodeck_gen._taskfile import Check
 
 
+#: ``KEY=VALUE`` whose value is nobody's business.
+_SECRET = re.compile(r"^(\S*(?:key|secret|token|password)\S*?)=.*", re.IGNORECASE | re.DOTALL)
+
+
 @click.command()
 @click.argument("source", metavar="TASKS")
 @click.option("-o", "--output", metavar="OUT", help="The folder for pictures and results.")
 @work_options
 @click.option("--name", metavar="TEMPLATE", help="Names of files, such as {id} or {style}/{key}.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N tasks.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Begin at most N tasks.")
 @click.option("--for", "span", type=Span(), metavar="8h", help="Stop after this time (s m h d).")
 @click.option("--until", type=ClockTime(), metavar="HH:MM", help="Stop at this local time.")
 @click.option("--skip-invalid", is_flag=True, help="Go on without the lines that are no tasks.")
@@ -44,6 +52,20 @@ if TYPE_CHECKING:
     "--on-uncertain",
     type=click.Choice(["hold", "resubmit"]),
     help="After a lost answer: hold the task, or submit again and perhaps pay twice.",
+)
+@click.option(
+    "--resume",
+    type=click.Choice(["always", "never", "if-possible"]),
+    help="Go on with OUT's journal; never: set it aside and pay anew.",
+)
+@click.option("--retry-failed", is_flag=True, help="Try again what failed in earlier runs.")
+@click.option(
+    "--retry-uncertain",
+    multiple=True,
+    is_flag=False,
+    flag_value="",
+    metavar="[ID]",
+    help="Submit again where an answer was lost, or only these; may pay twice. Repeatable.",
 )
 @voice_options
 def run(
@@ -59,12 +81,16 @@ def run(
     encoding: str,
     dry_run: bool,
     on_uncertain: str | None,
+    resume: str | None,
+    retry_failed: bool,
+    retry_uncertain: tuple[str, ...],
     voice: Voice,
 ) -> None:
     """Work through TASKS, a .jsonl, .csv or .txt file, or - for standard input.
 
     The whole file is checked before anything is generated. Pictures, results.jsonl and, if
-    tasks failed, failed.jsonl (to be edited and run again) are written into OUT.
+    tasks failed, failed.jsonl (to be edited and run again) are written into OUT. The same
+    command again goes on where this one ended, and pays for nothing twice.
 
     \b
     Examples:
@@ -77,7 +103,7 @@ def run(
     Exit codes: 0 done, 1 bad input or configuration, 2 usage, 3 some tasks failed,
     4 something is held, left or paused, 130 interrupted.
     """
-    more = {"output": output, "name": name, "on_uncertain": on_uncertain}
+    more = {"output": output, "name": name, "on_uncertain": on_uncertain, "resume": resume}
     config = given.config(**more)
     given.task("defaults")
     folder = _folder(config)
@@ -88,24 +114,35 @@ def run(
             # Whatever a studio writes when it opens is not to be in the user's folder.
             aside = stack.enter_context(tempfile.TemporaryDirectory(prefix="holodeck-gen-"))
             config = given.config(**{**more, "output": aside})
-        studio = AsyncStudio(config=config)
+        from_failed = _is_failed(source, folder)
+        studio = AsyncStudio(
+            config=config,
+            retry_failed=retry_failed or from_failed,
+            retry_uncertain="" in retry_uncertain or retry_uncertain,
+        )
         if source == "-" and sys.stdin is not None and sys.stdin.isatty():
             voice.note("reading tasks from the terminal; Ctrl-D ends them")
         _check_place(folder)
         readable = stack.enter_context(rereadable(source))
         reading: dict[str, Any] = {"encoding": encoding, "defaults": given.fields}
-        check = check_tasks(read_tasks(readable, **reading))
+        history = History.of(config, folder, resume=config.get("resume", "if-possible"))
+        expanded = bool(config.get("expand"))
+        lines = history.matched(read_tasks(readable, **reading), expanded=expanded)
+        check = check_tasks(lines)
         _tell_bad(check, voice, skip=skip_invalid)
         if not dry_run:
             _prepare(folder)
         batch = Batch(
             read=lambda: read_tasks(readable, **reading),
-            source=readable if isinstance(readable, Path) else None,
+            history=history,
+            retry_failed=retry_failed or from_failed,
+            from_failed=from_failed,
+            command=_command(source),
             folder=folder,
             check=check,
             limit=limit,
             seconds=_seconds(span, until),
-            expanded=bool(config.get("expand")),
+            expanded=expanded,
             as_json=given.as_json,
             voice=voice,
         )
@@ -122,6 +159,20 @@ def _folder(config: Config) -> Path:
             f"{output}: a run's folder must be local; choose where pictures go with --store"
         )
     return Path(output)
+
+
+def _is_failed(source: str, folder: Path) -> bool:
+    """Whether the tasks are those that failed in this folder."""
+    failed = folder / FAILED
+    return source != "-" and failed.exists() and failed.samefile(source)
+
+
+def _command(source: str) -> str:
+    """What to type to go on, without what may be a secret."""
+    if source == "-":
+        return "go on: feed the same tasks to the same command"
+    words = [_SECRET.sub(r"\1=…", word) for word in sys.argv[1:]]
+    return f"go on with: holodeck-gen {shlex.join(words)}"
 
 
 def _prepare(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import attrs
 
 from holodeck_gen._cli import _exit
 from holodeck_gen._outcome import Failure, Outcome
+from holodeck_gen.errors import SubmitUncertainError
 
 if TYPE_CHECKING:
     from holodeck_gen._studio import StudioInfo
@@ -30,6 +32,8 @@ class Tally:
         warnings: The first different warnings.
         reasons: The first different reasons of failures, with how often they came.
         bad_lines: Lines of the task file that are no tasks.
+        before: Tasks that earlier runs have done.
+        uncertain: How many are held because a submit had no answer.
     """
 
     states: Counter[str] = attrs.field(factory=Counter)
@@ -37,6 +41,8 @@ class Tally:
     warnings: dict[str, None] = attrs.field(factory=dict)
     reasons: Counter[str] = attrs.field(factory=Counter)
     bad_lines: int = 0
+    before: int = 0
+    uncertain: int = 0
 
     def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
@@ -87,21 +93,23 @@ class Tally:
     def _remember(self, failure: Failure) -> None:
         if failure.state == "cancelled":
             return
+        self.uncertain += isinstance(failure.error, SubmitUncertainError)
         words = str(failure.error)
         for own in (failure.job_id, failure.key):
             # Without what is different in each, equal reasons count as equal.
-            words = words.replace(own, "…") if own else words
+            words = re.sub(rf"(?<!\w){re.escape(own)}(?!\w)", "…", words) if own else words
         reason = f"{type(failure.error).__name__}: {words}"
         if reason in self.reasons or len(self.reasons) < _REASONS:
             self.reasons[reason] += 1
 
 
-def first_line(info: StudioInfo, todo: int, *, expanded: bool = False) -> str:
+def first_line(info: StudioInfo, todo: int, *, before: int = 0, expanded: bool = False) -> str:
     """What is about to happen: ``procedural · 8 to do · 2 jobs at once · free``."""
     jobs = "1 job" if info.jobs_at_once == 1 else f"{_number(info.jobs_at_once)} jobs"
     price = "free" if info.billing == "free" else "price unknown"
     verb = "to expand" if expanded else "to do"
-    return f"{info.provider} · {_number(todo)} {verb} · {jobs} at once · {price}"
+    done = f"{_number(before)} done before · " if before else ""
+    return f"{info.provider} · {done}{_number(todo)} {verb} · {jobs} at once · {price}"
 
 
 def last_line(tally: Tally, *, left: int, seconds: float) -> str:
@@ -112,7 +120,8 @@ def last_line(tally: Tally, *, left: int, seconds: float) -> str:
         (tally.bad_lines, "lines skipped"),
         (left, "left"),
     ]
-    words = [f"{_number(tally.states['done'])} done"]
+    before = f" ({_number(tally.before)} before)" if tally.before else ""
+    words = [f"{_number(tally.before + tally.states['done'])} done{before}"]
     words += [f"{_number(count)} {word}" for count, word in counts if count]
     words += [_money(currency, amount) for currency, amount in sorted(tally.costs.items())]
     return " · ".join([*words, duration(seconds)])

@@ -53,7 +53,7 @@ class Stop:
 
 
 async def outcomes(
-    studio: AsyncStudio, tasks: Iterable[Task], stop: Stop
+    studio: AsyncStudio, tasks: Iterable[Task], stop: Stop, *, limit: int | None = None
 ) -> AsyncIterator[Outcome]:
     """Yield outcomes as they complete; when asked to stop, those of all that was begun.
 
@@ -62,7 +62,7 @@ async def outcomes(
     """
     watcher = asyncio.create_task(stop.obey(studio))
     try:
-        async with aclosing(studio.map(tasks)) as run:
+        async with aclosing(studio.map(tasks, resumed=False, limit=limit)) as run:
             async for outcome in run:
                 yield outcome
     finally:

@@ -32,6 +32,10 @@ class LocalStore:
         """Copy `file` into the folder. As `holodeck_gen.Store.put`."""
         return await asyncio.to_thread(files.place, file, self.folder, name)
 
+    async def aclose(self) -> None:
+        """Remove what a killed process has left."""
+        await asyncio.to_thread(files.tidy, self.folder)
+
 
 def make_local(options: LocalOptions, _ctx: hg.Context) -> LocalStore:
     """The factory."""

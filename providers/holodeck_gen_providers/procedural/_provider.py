@@ -122,16 +122,19 @@ class ProceduralProvider:
         self._refuse(now)
         chance = random.Random(f"{key}{request}")
         seconds = self.options.job_s * chance.lognormvariate(0.0, self.options.job_spread)
-        self._jobs[key] = _Drawn(
-            request=request,
-            key=key,
-            ends_at=now + seconds,
-            fails=chance.random() < self.options.failure_rate,
-        )
-        return hg.JobRef(job_id=key)
+        facts: dict[str, Any] = {
+            "request": request,
+            "ends_at": now + seconds,
+            "fails": chance.random() < self.options.failure_rate,
+        }
+        self._jobs[key] = _Drawn(key=key, **facts)
+        # What another process needs to go on with it; a service would remember.
+        return hg.JobRef(job_id=key, state=facts)
 
     async def poll(self, job: hg.JobRef) -> hg.JobStatus:
         """Draw when the job's time has come. As `holodeck_gen.Provider.poll`."""
+        if job.state:
+            self._jobs.setdefault(job.job_id, _Drawn(key=job.job_id, **job.state))
         drawn = self._jobs.get(job.job_id)
         if drawn is None:
             raise JobFailedError(f"there is no job {job.job_id}", code="JobNotExist")

@@ -1,0 +1,195 @@
+"""``status``, ``audit`` and ``collect``: what a journal knows. None of them can submit."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from holodeck_gen import _audit
+from holodeck_gen._cli._exit import DONE, RESUMABLE, SOME_FAILED, tell
+from holodeck_gen._cli._options import setting_options, voice_options
+from holodeck_gen._cli._results import Results, outcome_line
+from holodeck_gen._cli._summary import Tally, last_line
+from holodeck_gen._cli._voice import emit_json
+from holodeck_gen._codec import to_json
+from holodeck_gen._collect import Collector
+from holodeck_gen._journal_file import JOURNAL
+from holodeck_gen._place import left_behind
+from holodeck_gen.errors import ConfigError, GenerationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holodeck_gen._cli._options import Given
+    from holodeck_gen._cli._voice import Voice
+    from holodeck_gen._config import Config
+
+_folder = click.argument("out", required=False, metavar="[OUT]", type=click.Path(path_type=Path))
+_NOTHING = "no journal: nothing is unfinished"
+
+
+@click.command()
+@_folder
+@setting_options
+@voice_options
+def status(*, out: Path | None, given: Given, voice: Voice) -> None:
+    """Show how the run in OUT stands, also while it works.
+
+    Without OUT: the configured output folder, else everything that single invocations left.
+
+    \b
+    Examples:
+      holodeck-gen status out/
+      holodeck-gen status --json
+    """
+    journals = _journals(out, given.config())
+    for journal in journals:
+        found = _audit.status(journal)
+        if given.as_json:
+            emit_json(to_json(found))
+        else:
+            _show(found)
+    if not journals:
+        voice.note(_NOTHING)
+
+
+@click.command()
+@_folder
+@click.option("--no-hashes", is_flag=True, help="Do not read the finished files.")
+@click.option("--salvage", is_flag=True, help="List what can be read of a damaged journal.")
+@setting_options
+@voice_options
+def audit(*, out: Path | None, no_hashes: bool, salvage: bool, given: Given, voice: Voice) -> None:
+    """List unfinished paid jobs, submits without an answer and files that have changed.
+
+    \b
+    Examples:
+      holodeck-gen audit out/
+      holodeck-gen audit out/ --json --no-hashes
+      holodeck-gen audit out/ --salvage > rows.jsonl
+
+    \b
+    Exit codes: 0 nothing to see, 3 files are missing or changed, 4 something paid is unfinished.
+    """
+    journals = _journals(out, given.config())
+    kinds: set[str] = set()
+    for journal in journals:
+        if salvage:
+            for row in _audit.salvage(journal):
+                emit_json(row)
+            continue
+        for finding in _audit.audit(journal, now=time.time(), hashes=not no_hashes):
+            kinds.add(finding.kind)
+            if given.as_json:
+                emit_json({"journal": str(journal), **to_json(finding)})
+            else:
+                click.echo(_line(finding, journal if len(journals) > 1 else None))
+    if not journals:
+        voice.note(_NOTHING)
+    elif not kinds and not salvage:
+        voice.note("nothing to see")
+    if "job" in kinds:
+        voice.note(f"get what is paid for with: holodeck-gen collect {out or ''}".rstrip())
+    unpaid = SOME_FAILED if kinds else DONE
+    click.get_current_context().exit(RESUMABLE if kinds - {"file"} else unpaid)
+
+
+@click.command()
+@_folder
+@click.option("-p", "--provider", metavar="NAME", help="Who made the jobs, if not the last run's.")
+@setting_options
+@voice_options
+def collect(*, out: Path | None, provider: str | None, given: Given, voice: Voice) -> None:
+    """Fetch and store what is paid for in OUT. Never begins a job.
+
+    \b
+    Examples:
+      holodeck-gen collect out/
+      holodeck-gen collect
+
+    \b
+    Exit codes: 0 everything is here, 3 some tasks failed, 4 something is still unfinished.
+    """
+    config = given.config()
+    journals = _journals(out, config)
+    began = time.monotonic()
+    tally = Tally()
+    skipped: list[GenerationError] = []
+    for journal in journals:
+        try:
+            asyncio.run(_collect(journal, provider, config, tally, as_json=given.as_json))
+        except GenerationError as error:
+            if len(journals) == 1:
+                raise
+            # Another one can still be worked with.
+            skipped.append(error)
+            tell(error)
+    for text in tally.failures():
+        voice.note(text)
+    if not tally.begun and not skipped:
+        voice.note(_NOTHING if not journals else "nothing is paid for and unfinished")
+        return
+    voice.note(last_line(tally, left=0, seconds=time.monotonic() - began))
+    click.get_current_context().exit(tally.code(interrupted=False, unfinished=bool(skipped)))
+
+
+async def _collect(
+    journal: Path, provider: str | None, config: Config, tally: Tally, *, as_json: bool
+) -> None:
+    collector = Collector(journal=journal, provider=provider, config=config)
+    with Results(journal.parent) as results:
+        async for outcome in collector.outcomes():
+            tally.add(outcome)
+            results.add(outcome)
+            if as_json:
+                emit_json(outcome_line(outcome))
+            elif outcome.ok:
+                for artifact in outcome.artifacts:
+                    click.echo(artifact.path or artifact.uri)
+
+
+def _journals(out: Path | None, config: Config) -> Sequence[Path]:
+    """The journals that are meant.
+
+    Raises:
+        ConfigError: OUT has none.
+    """
+    if out is not None:
+        journal = out / JOURNAL if out.is_dir() else out
+        if not journal.is_file():
+            raise ConfigError(f"{out} has no {JOURNAL}: nothing was run there")
+        return [journal]
+    configured = config.get("output")
+    if configured and "://" not in configured and (Path(configured) / JOURNAL).is_file():
+        return [Path(configured) / JOURNAL]
+    return left_behind()
+
+
+def _show(found: _audit.Status) -> None:
+    parts = [f"{count} {state}" for state, count in found.tasks.items() if count]
+    if found.cost:
+        parts.append(f"{found.cost.amount} {found.cost.currency}")
+    parts.append(f"owned by {found.owner}" if found.owner else "nobody works on it")
+    if found.changed_at:
+        parts.append(f"last written {datetime.fromtimestamp(found.changed_at):%Y-%m-%d %H:%M:%S}")
+    click.echo(f"{found.journal.parent}: {' · '.join(parts)}")
+
+
+def _line(finding: _audit.Finding, journal: Path | None) -> str:
+    facts = [str(journal.parent)] if journal else []
+    facts += [finding.kind, finding.task]
+    if finding.job_id:
+        facts.append(f"job {finding.job_id} of {finding.provider}")
+    if finding.state:
+        facts.append(finding.state)
+    if finding.expires_in_s is not None:
+        hours = finding.expires_in_s / 3600
+        facts.append(f"files expire in {hours:.1f} h" if hours > 0 else "its addresses expired")
+    if finding.path:
+        facts.append(str(finding.path))
+    return " · ".join([*facts, finding.problem])

@@ -1,0 +1,101 @@
+"""Fetching what is paid for. Nothing that is reached from here can begin a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from holodeck_gen._audit import output_of, providers_of
+from holodeck_gen._background import Background
+from holodeck_gen._config import Config
+from holodeck_gen._journal import Retry
+from holodeck_gen._part import Life
+from holodeck_gen._registry import Registry
+from holodeck_gen._resolve import Named
+from holodeck_gen._settings import settings_of
+from holodeck_gen._workplace import Workplace
+from holodeck_gen.errors import JournalError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from holodeck_gen._outcome import Outcome
+
+#: Tasks in work at once; each is a download or a poll.
+WINDOW = 32
+
+
+@attrs.define(kw_only=True, eq=False)
+class Collector:
+    """Goes on with the jobs of a journal until their files are stored.
+
+    Args:
+        journal: The journal's file.
+        provider: Who is asked; None means the providers of the journal's last run, by name.
+        process: Processors; None means the configured ones.
+        config: Where options come from.
+    """
+
+    journal: Path
+    provider: Named | Sequence[Named] | None = None
+    output: Path | None = None
+    process: Sequence[Named] | None = None
+    config: Config
+    registry: Registry = attrs.field(factory=Registry)
+    transport: httpx.AsyncBaseTransport | None = None
+    _background: Background = attrs.field(factory=Background, init=False)
+
+    async def outcomes(self) -> AsyncIterator[Outcome]:
+        """Yield the outcome of each task that something is paid for, as they complete.
+
+        Raises:
+            JournalError: The journal cannot be used; another process may be at work.
+            ConfigError: A provider cannot be made.
+        """
+        work = self._workplace()
+        await work.open()
+        try:
+            keys = await work.journal.owed()
+            running: set[asyncio.Task[Outcome]] = set()
+            for key in keys:
+                running.add(self._background.spawn(self._collect(work, key)))
+                if len(running) >= WINDOW:
+                    done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                    for each in done:
+                        yield each.result()
+            for next_done in asyncio.as_completed(running):
+                yield await next_done
+        finally:
+            await self._background.cancel()
+            await work.close()
+
+    async def _collect(self, work: Workplace, key: str) -> Outcome:
+        entry = await work.journal.reopen(key)
+        return await work.engine.run(Life(index=entry.index, task=entry.task, entry=entry))
+
+    def _workplace(self) -> Workplace:
+        if not self.journal.is_file():
+            raise JournalError(f"there is no journal {self.journal}")
+        return Workplace(
+            config=self.config,
+            registry=self.registry,
+            settings=settings_of(self.config, name=None),
+            submitter=None,
+            provider=self.provider or providers_of(self.journal),
+            output=self.output or output_of(self.journal),
+            store=None,
+            expand=(),
+            rewrite=(),
+            process=self.process,
+            journal_choice=self.journal,
+            resume="if-possible",
+            retry=Retry(),
+            cache=None,
+            observers=(),
+            transport=self.transport,
+            spawn=self._background.spawn,
+        )

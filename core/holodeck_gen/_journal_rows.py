@@ -1,0 +1,225 @@
+"""Rows of the journal to values and back, and the questions that readers ask."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import attrs
+
+from holodeck_gen._artifact import Artifact, Cost
+from holodeck_gen._codec import dumps, ending_from_json, error_from_json, fields, from_json
+from holodeck_gen._fetch import RawFile
+from holodeck_gen._journal import Entry, PartRecord, PartState, Plan, TaskState
+from holodeck_gen._provider import JobRef, Output, Url
+from holodeck_gen._task import Task
+from holodeck_gen.errors import GenerationError, SubmitUncertainError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from holodeck_gen._outcome import Outcome
+
+_ENTRY = "number, key, position, state, task, rewritten, plan, outcome"
+_PART = (
+    "part, state, round, attempt, job, submitted_at, outputs, expires_at, cost, files,"
+    " artifacts, error"
+)
+#: Below the journal's folder; holds what is fetched and not yet stored.
+SPOOL = ".spool"
+
+
+@attrs.define(eq=False)
+class Rows:
+    """Reads a journal.
+
+    Attributes:
+        connection: To the journal.
+        folder: The journal's; paths below it are kept relative, so that it can be moved.
+        name: Names the journal among all journals.
+    """
+
+    connection: sqlite3.Connection
+    folder: Path
+    name: str = ""
+
+    def entry(self, key: str) -> Entry | None:
+        """What is known of the task `key`."""
+        row = self.connection.execute(f"SELECT {_ENTRY} FROM tasks WHERE key = ?", (key,))
+        found = row.fetchone()
+        return None if found is None else self._entry(found)
+
+    def unfinished(self) -> Iterator[Entry]:
+        """Every task that is not done, in order."""
+        rows = self.connection.execute(
+            f"SELECT {_ENTRY} FROM tasks WHERE state <> 'done' ORDER BY number"
+        )
+        for row in rows:
+            yield self._entry(row)
+
+    def in_work(self) -> list[Entry]:
+        """Open tasks that have a job, or files that are not stored yet."""
+        rows = self.connection.execute(
+            f"SELECT {_ENTRY} FROM tasks WHERE state <> 'done' AND state = 'open' AND EXISTS ("
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number"
+            " AND parts.state IN ('submitted', 'finished', 'fetched')) ORDER BY number"
+        ).fetchall()
+        return [self._entry(row) for row in rows]
+
+    def owed(self) -> list[str]:
+        """Keys of unfinished tasks with a job, or files that are not stored, or no answer."""
+        rows = self.connection.execute(
+            "SELECT key FROM tasks WHERE state <> 'done' AND EXISTS ("
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state IN"
+            " ('submitted', 'finished', 'fetched', 'uncertain') OR (parts.state = 'failed'"
+            " AND (files IS NOT NULL OR outputs IS NOT NULL)))) ORDER BY number"
+        )
+        return [key for (key,) in rows]
+
+    def was_replaced(self, key: str) -> bool:
+        """Whether `key` stood for another task before."""
+        row = self.connection.execute(
+            "SELECT 1 FROM tasks WHERE key > ? AND key < ?", _replaced(key)
+        )
+        return row.fetchone() is not None
+
+    def replaced(self, key: str, digest: str) -> tuple[int, TaskState] | None:
+        """Number and state of the task with this digest that `key` stood for before."""
+        row: tuple[int, TaskState] | None = self.connection.execute(
+            "SELECT number, CASE WHEN state <> 'replaced' THEN state"
+            " WHEN outcome IS NULL THEN 'open' ELSE json_extract(outcome, '$.status') END"
+            " FROM tasks WHERE key > ? AND key < ? AND digest = ?",
+            (*_replaced(key), digest),
+        ).fetchone()
+        return row
+
+    def finished(self) -> bool:
+        """Whether no task needs more work."""
+        row = self.connection.execute(
+            "SELECT 1 FROM tasks WHERE state <> 'done' AND (state = 'open' OR EXISTS ("
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number AND parts.state = 'failed'"
+            " AND (files IS NOT NULL OR outputs IS NOT NULL)))"
+        )
+        return row.fetchone() is None
+
+    def counts(self) -> dict[str, int]:
+        """How many tasks are in each state."""
+        return dict(
+            self.connection.execute("SELECT state, count(*) FROM tasks GROUP BY state").fetchall()
+        )
+
+    def endings(self) -> Iterator[Outcome]:
+        """The outcome of every finished task, in order."""
+        rows = self.connection.execute(
+            f"SELECT {_ENTRY} FROM tasks WHERE outcome IS NOT NULL ORDER BY number"
+        )
+        for row in rows:
+            yield self.outcome(self._entry(row))
+
+    def meta(self, name: str) -> Any:
+        """A fact about the journal itself; None where it is not known."""
+        row = self.connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def outcome(self, entry: Entry) -> Outcome:
+        """The outcome that is stored for `entry`, as an earlier run's."""
+        assert entry.ending is not None
+        parts = self.connection.execute(
+            "SELECT artifacts FROM parts WHERE task = ? ORDER BY part", (entry.number,)
+        )
+        artifacts = tuple(each for (text,) in parts for each in self._artifacts(text))
+        outcome = ending_from_json(
+            json.loads(entry.ending),
+            task=entry.task,
+            index=entry.index,
+            key=entry.key,
+            artifacts=artifacts,
+        )
+        return attrs.evolve(outcome, resumed=True)
+
+    def spool(self, part: Mapping[str, Any]) -> RawFile:
+        """A raw file of a row."""
+        return from_json({**part, "path": str(self.folder / SPOOL / part["path"])}, RawFile)
+
+    def _entry(self, row: tuple[Any, ...]) -> Entry:
+        number, key, position, state, task, rewritten, plan, ending = row
+        parts: dict[int, PartRecord] = {}
+        if state != "done":
+            for part in self.connection.execute(
+                f"SELECT {_PART} FROM parts WHERE task = ?", (number,)
+            ):
+                parts[part[0]] = self._part(part)
+        return Entry(
+            key=key,
+            task=from_json(json.loads(task), Task),
+            index=position,
+            number=number,
+            token=f"{self.name}-{number}",
+            state=cast("TaskState", state),
+            rewritten=None if rewritten is None else from_json(json.loads(rewritten), Task),
+            plan=None if plan is None else from_json(json.loads(plan), Plan),
+            parts=parts,
+            ending=ending,
+        )
+
+    def _part(self, row: tuple[Any, ...]) -> PartRecord:
+        _, state, again, attempt, job, submitted_at, *rest = row
+        outputs, expires_at, cost, files, artifacts, error = rest
+        reason: GenerationError | None = None
+        if error is not None:
+            reason = error_from_json(json.loads(error))
+        elif state == "uncertain":
+            reason = SubmitUncertainError(
+                "the process ended while a submit was on its way; the provider may have made and"
+                " billed a job, so it is not sent again"
+            )
+        return PartRecord(
+            state=cast("PartState", state),
+            round=again,
+            attempt=attempt,
+            job=None if job is None else from_json(json.loads(job), JobRef),
+            submitted_at=submitted_at,
+            outputs=() if outputs is None else from_json(json.loads(outputs), tuple[Output, ...]),
+            expires_at=expires_at,
+            cost=None if cost is None else from_json(json.loads(cost), Cost),
+            files=tuple(self.spool(each) for each in json.loads(files or "[]")),
+            artifacts=self._artifacts(artifacts),
+            error=reason,
+        )
+
+    def _artifacts(self, text: str | None) -> tuple[Artifact, ...]:
+        """Artifacts of a row, with their paths as they are now."""
+        found = [from_json(each, Artifact) for each in json.loads(text or "[]")]
+        return tuple(
+            attrs.evolve(each, path=self.folder / each.path) if each.path else each
+            for each in found
+        )
+
+
+def _replaced(key: str) -> tuple[str, str]:
+    """Between which keys tasks are that had `key` before; see `Ledger`."""
+    return f"{key}~replaced-", f"{key}~replaced."
+
+
+def files_text(files: tuple[RawFile, ...]) -> str:
+    """Raw files for a row; the folder is the spool, wherever that is by then."""
+    return dumps([{**fields(each), "path": each.path.name} for each in files])
+
+
+def artifacts_text(artifacts: tuple[Artifact, ...], folder: Path) -> str:
+    """Artifacts for a row, relative to the journal's folder where they are below it."""
+    below = f"{folder}/"
+    return dumps(
+        [
+            {**fields(each), "path": each.path and str(each.path).removeprefix(below)}
+            for each in artifacts
+        ]
+    )
+
+
+def expiry(outputs: tuple[Output, ...]) -> float | None:
+    """When the first of the addresses expires, in seconds since the epoch."""
+    times = [each.expires_at for each in outputs if isinstance(each, Url) and each.expires_at]
+    return min(times, default=None)

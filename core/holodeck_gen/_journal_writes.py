@@ -1,0 +1,141 @@
+"""Each thing the journal is told, as a statement and its values.
+
+Statements of one kind are executed for many tasks at once, so a batch is written kind by kind, in
+the order in which they may follow each other in one part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import attrs
+
+from holodeck_gen._codec import dumps, ending_fields
+from holodeck_gen._journal import (
+    Failed,
+    Fetched,
+    Finished,
+    PartKey,
+    Plan,
+    Refused,
+    Step,
+    Stored,
+    Submitted,
+    Submitting,
+    Uncertain,
+)
+from holodeck_gen._journal_rows import artifacts_text, expiry, files_text
+
+if TYPE_CHECKING:
+    from holodeck_gen._outcome import Outcome
+    from holodeck_gen._task import Task
+
+
+class Write(NamedTuple):
+    """A row to be written.
+
+    Attributes:
+        rank: Place of its kind within a batch.
+        statement: With placeholders.
+        values: For these.
+    """
+
+    rank: int
+    statement: str
+    values: tuple[Any, ...]
+
+
+@attrs.frozen
+class _Kind:
+    """A kind of step.
+
+    Attributes:
+        columns: Those beside ``state`` and ``changed_at``.
+        values: What a step says of them; takes the step, seconds since the epoch and the
+            journal's folder.
+    """
+
+    columns: tuple[str, ...]
+    values: Callable[[Any, float, Path], tuple[Any, ...]]
+
+
+def _finished(step: Finished, _now: float, _folder: Path) -> tuple[Any, ...]:
+    return dumps(step.outputs), expiry(step.outputs), step.cost and dumps(step.cost)
+
+
+def _fetched(step: Fetched, _now: float, _folder: Path) -> tuple[Any, ...]:
+    return files_text(step.files), step.cost and dumps(step.cost)
+
+
+def _stored(step: Stored, _now: float, folder: Path) -> tuple[Any, ...]:
+    # Addresses may be signed; they are kept for no longer than needed.
+    return artifacts_text(step.artifacts, folder), step.error and dumps(step.error), None, None
+
+
+#: In their order within a batch.
+_KINDS: dict[type[Step], _Kind] = {
+    Submitting: _Kind(("attempt",), lambda step, _now, _folder: (step.attempt,)),
+    Refused: _Kind(
+        ("attempt", "error"), lambda step, _now, _folder: (step.attempt, dumps(step.error))
+    ),
+    Submitted: _Kind(
+        ("job", "submitted_at", "error"), lambda step, now, _folder: (dumps(step.job), now, None)
+    ),
+    Uncertain: _Kind(("error",), lambda step, _now, _folder: (dumps(step.error),)),
+    Finished: _Kind(("outputs", "expires_at", "cost"), _finished),
+    Fetched: _Kind(("files", "cost"), _fetched),
+    Stored: _Kind(("artifacts", "error", "outputs", "expires_at"), _stored),
+    Failed: _Kind(("error",), lambda step, _now, _folder: (dumps(step.error),)),
+}
+_RANKS = {step: rank for rank, step in enumerate(_KINDS, start=2)}
+_LAST = len(_RANKS) + 2
+_UPDATES = {
+    step: f"UPDATE parts SET {', '.join(f'{n} = ?' for n in ('state', 'changed_at', *columns))}"
+    " WHERE task = ? AND part = ?"
+    for step, columns in ((step, kind.columns) for step, kind in _KINDS.items())
+}
+_INSERTS = {
+    step: f"INSERT INTO parts ({', '.join(('state', 'changed_at', *columns, 'task', 'part'))})"
+    f" VALUES ({', '.join('?' * (len(columns) + 4))})"
+    for step, columns in ((step, kind.columns) for step, kind in _KINDS.items())
+}
+
+
+def rewritten(number: int, task: Task) -> Write:
+    """What a task became."""
+    return Write(0, "UPDATE tasks SET rewritten = ? WHERE number = ?", (dumps(task), number))
+
+
+def planned(number: int, plan: Plan) -> Write:
+    """How a task is put to a provider."""
+    return Write(1, "UPDATE tasks SET plan = ? WHERE number = ?", (dumps(plan), number))
+
+
+def recorded(part: PartKey, step: Step, *, first: bool, now: float, folder: Path) -> Write:
+    """A step of a part.
+
+    Args:
+        part: The part.
+        step: The step.
+        first: Whether it is the part's first.
+        now: Seconds since the epoch.
+        folder: The journal's; finished files below it are kept relative.
+    """
+    kind = type(step)
+    statement = (_INSERTS if first else _UPDATES)[kind]
+    said = _KINDS[kind].values(step, now, folder)
+    values = (step.state, now, *said, part.number, part.index)
+    return Write(_RANKS[kind], statement, values)
+
+
+def finished(number: int, outcome: Outcome, *, now: float) -> Write:
+    """A task's end."""
+    return Write(
+        _LAST,
+        # A plan is for what may go on.
+        "UPDATE tasks SET state = ?, outcome = ?, ended_at = ?, plan = iif(?, NULL, plan)"
+        " WHERE number = ?",
+        (outcome.state, dumps(ending_fields(outcome)), now, outcome.ok, number),
+    )

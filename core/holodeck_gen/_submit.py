@@ -1,0 +1,177 @@
+"""Sending a submit: the only place that makes a provider begin a job.
+
+The order is fixed: token, ``submitting`` recorded, send, answer recorded. From the record to the
+record nothing can interrupt it but its own deadline and the death of the process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import attrs
+
+from holodeck_gen._calls import bounded, finish, words
+from holodeck_gen._journal import Journal, Refused, Submitted, Submitting, Uncertain
+from holodeck_gen._log import Logger
+from holodeck_gen._provider import JobRef, JobStatus
+from holodeck_gen._retry import repeat
+from holodeck_gen._settings import Settings
+from holodeck_gen.errors import (
+    GenerationError,
+    ProviderError,
+    RetryableError,
+    SlotRefusedError,
+    SubmitUncertainError,
+    TransientError,
+)
+from holodeck_gen.events import EventQueue, JobSubmitted
+
+if TYPE_CHECKING:
+    from holodeck_gen._gate import Slot
+    from holodeck_gen._job import Job
+    from holodeck_gen._values import JsonObject
+
+_log = Logger("holodeck_gen.submit")
+
+
+@attrs.define(kw_only=True, eq=False)
+class Submitter:
+    """Submits parts, again where it is proven that no job was made."""
+
+    journal: Journal
+    settings: Settings
+    events: EventQueue
+
+    async def submit(self, job: Job, request: JsonObject, slot: Slot) -> JobStatus | None:
+        """Make `job` run.
+
+        Returns:
+            Its final status where the service answers at once; else None, and `job.ref` is set.
+
+        Raises:
+            SubmitUncertainError: There may be a job, and nobody knows its id.
+            GenerationError: There is none.
+        """
+
+        async def send() -> JobStatus | None:
+            await job.account.pace(job.provider, "submit").token()
+            # The account may have been paused while this waited for its slot or its turn.
+            job.account.check()
+            return await finish(asyncio.ensure_future(self._send_and_record(job, request)))
+
+        async def on_retry(error: RetryableError, wait_s: float) -> None:
+            if isinstance(error, SlotRefusedError):
+                slot.refused()
+            job.retrying("submit", error, wait_s)
+
+        return await repeat(
+            send, self.settings.submit_policy(), sleep=asyncio.sleep, on_retry=on_retry
+        )
+
+    async def settle(self, job: Job, error: GenerationError) -> None:
+        """Find out what became of an uncertain submit; afterwards `job` runs or is not begun.
+
+        Raises:
+            GenerationError: `error`, where nothing but a person can tell.
+        """
+        if (ref := await job.look_up()) is not None:
+            await self._accepted(job, ref)
+        elif self._may_repeat(job):
+            await self._record_refusal(job, error)
+        else:
+            raise error
+
+    async def _send_and_record(self, job: Job, request: JsonObject) -> JobStatus | None:
+        await self.journal.record(job.key, Submitting(attempt=job.attempts + 1))
+        job.attempts += 1
+        await job.account.pace(job.provider, "submit").departure()
+        job.may_run = True
+        try:
+            answer = await bounded(
+                job.provider.submit(request, key=job.key.submit_key),
+                timeout_s=self.settings.request_timeout(job.provider.limits),
+                what=f"submit of {job.provider.name}",
+            )
+            if not isinstance(answer, JobRef) and not (
+                isinstance(answer, JobStatus) and answer.final
+            ):
+                raise TypeError(f"submit returned {type(answer).__name__}, not a job or its end")
+        except Exception as error:
+            # Only now is the answer known; the record must be made before anybody acts on it.
+            failure = await self._without_job(job, error)
+            if failure is None:
+                return None
+            raise failure from (error if failure is not error else None)
+        if isinstance(answer, JobRef):
+            await self._accepted(job, answer)
+            return None
+        self._tell(job)
+        return answer
+
+    async def _accepted(self, job: Job, ref: JobRef) -> None:
+        job.ref = ref
+        job.may_run = True
+        try:
+            await self.journal.record(job.key, Submitted(job=ref))
+        except GenerationError as error:
+            # Whoever reads the log can still find the job; nothing else knows of it.
+            _log.error("job.not_recorded", part=str(job.key), job_id=ref.job_id)
+            error.add_note(f"{job.provider.name} had accepted job {ref.job_id} for {job.key}")
+            raise
+        self._tell(job)
+
+    def _tell(self, job: Job) -> None:
+        _log.debug("job.submitted", part=str(job.key), job_id=job.job_id, attempt=job.attempts)
+        if self.events:
+            self.events.put(
+                JobSubmitted(
+                    key=job.key.task,
+                    part=job.key.index,
+                    provider=job.provider.name,
+                    job_id=job.job_id,
+                    attempt=job.attempts,
+                )
+            )
+
+    async def _without_job(self, job: Job, error: Exception) -> GenerationError | None:
+        """Record that a submit gave no job id; None where the job was found all the same."""
+        if isinstance(error, ProviderError) and error.not_created:
+            job.may_run = False
+            await self._record_refusal(job, error)
+            return error
+        uncertain = SubmitUncertainError(
+            f"the answer to a submit was lost ({words(error)}); {job.provider.name} may have"
+            " made and billed a job, so it is not sent again",
+            code=getattr(error, "code", None),
+            request_id=getattr(error, "request_id", None),
+            provider=job.provider.name,
+            job_id=getattr(error, "job_id", None),
+        )
+        uncertain.__cause__ = error
+        await self.journal.record(job.key, Uncertain(error=uncertain))
+        again = TransientError(
+            f"submit to {job.provider.name} failed: {words(error)}",
+            retry_after=getattr(error, "retry_after", None),
+            provider=job.provider.name,
+        )
+        try:
+            await self.settle(job, again)
+        except TransientError:
+            return uncertain
+        if job.ref is not None:
+            return None
+        # Its slot goes to the next attempt: a job that costs nothing is not waited for.
+        job.may_run = False
+        return again
+
+    def _may_repeat(self, job: Job) -> bool:
+        return (
+            job.provider.billing == "free"
+            or bool(getattr(job.provider, "resubmit_safe", False))
+            or hasattr(job.provider, "lookup")
+            or self.settings.on_uncertain == "resubmit"
+        )
+
+    async def _record_refusal(self, job: Job, error: GenerationError) -> None:
+        await self.journal.record(job.key, Refused(attempt=job.attempts, error=error))

@@ -1,0 +1,258 @@
+"""Everything that work needs, opened and closed together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from holodeck_gen._accounts import Accounts
+from holodeck_gen._cache import Cache
+from holodeck_gen._config import Config
+from holodeck_gen._engine import Engine
+from holodeck_gen._fetch import Fetcher
+from holodeck_gen._finish import Finisher
+from holodeck_gen._http import LazyClient
+from holodeck_gen._job import Submits
+from holodeck_gen._journal import Journal, Plan, Retry
+from holodeck_gen._journal_sqlite import SqliteJournal
+from holodeck_gen._part import PartRunner
+from holodeck_gen._place import JournalChoice, Place, choose_place
+from holodeck_gen._provider import Provider
+from holodeck_gen._registry import Registry
+from holodeck_gen._resolve import Maker, Named, Resolver
+from holodeck_gen._resume import Resume, begin
+from holodeck_gen._settings import Settings
+from holodeck_gen.errors import ConfigError, PausedError
+from holodeck_gen.events import EventQueue, Observer
+
+if TYPE_CHECKING:
+    import httpx
+
+    from holodeck_gen._task import Task
+
+
+@attrs.define(kw_only=True, eq=False)
+class Workplace:
+    """Providers, stages, folders and a journal, chosen at once and opened later.
+
+    Args:
+        config: Where unset arguments come from.
+        registry: Names of providers and stages.
+        settings: The rules of the work.
+        submitter: Makes what submits; None where only what is paid for is collected.
+        resume: What to do with an earlier run's journal.
+        retry: What of it to try again.
+        cache: Where files of earlier generations are kept, if anywhere.
+
+    Raises:
+        ConfigError: An argument is wrong.
+        UnknownNameError: Nothing has one of the names.
+    """
+
+    config: Config
+    registry: Registry
+    settings: Settings
+    submitter: Callable[[Journal, Settings, EventQueue], Submits] | None
+    provider: Named | Sequence[Named] | None
+    output: str | os.PathLike[str] | None
+    store: Named | None
+    expand: Sequence[Named] | None
+    rewrite: Sequence[Named] | None
+    process: Sequence[Named] | None
+    journal_choice: Journal | JournalChoice
+    resume: Resume
+    retry: Retry
+    cache: Cache | None
+    observers: Sequence[Observer]
+    transport: httpx.AsyncBaseTransport | None
+    #: Starts what is waited for when the work ends.
+    spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+    place: Place = attrs.field(init=False)
+    pool: list[Provider] = attrs.field(init=False)
+    expanders: Sequence[Any] = attrs.field(init=False)
+    journal: Journal = attrs.field(init=False)
+    accounts: Accounts = attrs.field(init=False)
+    events: EventQueue = attrs.field(init=False)
+    engine: Engine = attrs.field(init=False)
+    _by_name: dict[str, Provider] = attrs.field(init=False)
+    _resolver: Resolver = attrs.field(init=False)
+    _maker: Maker = attrs.field(init=False)
+    _http: LazyClient = attrs.field(init=False)
+    _chosen: Journal | JournalChoice = attrs.field(init=False)
+    _stages: dict[str, Any] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._resolver = Resolver(registry=self.registry, config=self.config)
+        self.provider = self._resolver.providers(self.provider)
+        self._stages = {
+            "expander": self._resolver.stages("expander", self.expand),
+            "rewriter": self._resolver.stages("rewriter", self.rewrite),
+            "processor": self._resolver.stages("processor", self.process),
+        }
+        if self.output is None:
+            self.output = self.config.get("output")
+        self.store = self._resolver.store(self.store, self.output)
+        self._http = LazyClient(self.transport)
+        self._chosen = self.journal_choice
+        if self._chosen == "automatic":
+            configured = self.config.get("journal", "automatic")
+            self._chosen = None if configured == "none" else configured
+
+    async def open(self) -> None:
+        """Make providers and stages, take the journal, and go on with what it holds.
+
+        Raises:
+            JournalError: The journal cannot be used.
+            StorageError: A folder cannot be written.
+            ConfigError: A provider or stage cannot be made, or an earlier run stands against it.
+        """
+        self._maker = Maker(http=self._http, environ=self.config.environ, wall_clock=time.time)
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._http.aclose)
+            undo.push_async_callback(self._maker.aclose)
+            assert isinstance(self.provider, list)
+            self.pool = [self._maker.provider(each) for each in self.provider]
+            self._by_name = {each.name: each for each in self.pool}
+            self.expanders = self._maker.stages(self._stages["expander"])
+            rewriters = self._maker.stages(self._stages["rewriter"])
+            processors = self._maker.stages(self._stages["processor"])
+            self.place = await asyncio.to_thread(self._choose_place)
+            store = self._maker.store(self.store or self._resolver.store(None, self.place.output))
+            self.journal = await asyncio.to_thread(self._open_journal)
+            self.events = EventQueue([*self.observers, *self._resolver.observers()])
+            self.accounts = Accounts(concurrency=self.settings.concurrency)
+            parts = self._parts(store, processors)
+            self.engine = Engine(
+                choose=self.choose,
+                choose_again=self.choose_again,
+                rewriters=rewriters,
+                parts=parts,
+                journal=self.journal,
+                settings=self.settings,
+                events=self.events,
+                retry=self.retry,
+                spawn=self.spawn,
+            )
+            if self.submitter:
+                self.engine.adopt(await self.journal.in_work(self.retry))
+            undo.pop_all()
+
+    async def close(self) -> None:
+        """Let go of everything; what runs has ended before."""
+        await self._maker.aclose()
+        await self.journal.aclose()
+        await self._http.aclose()
+        await asyncio.to_thread(self.events.close)
+        await asyncio.to_thread(self.place.clear, finished=self.journal.finished)
+
+    def choose(self, task: Task) -> Provider:
+        """The provider for a new task.
+
+        Raises:
+            UnknownNameError, ConfigError: There is none of the task's name, or it cannot be made.
+        """
+        if task.provider is not None:
+            if task.provider not in self._by_name:
+                made = self._maker.provider(self._resolver.provider(task.provider))
+                self._check_journal(made)
+                self._by_name[task.provider] = made
+            return self._by_name[task.provider]
+        if len(self.pool) == 1:
+            return self.pool[0]
+        return max(self.pool, key=lambda provider: self._room_at(provider, task))
+
+    def choose_again(self, task: Task, plan: Plan) -> Provider:
+        """The provider and account that a task was put to in an earlier run.
+
+        Raises:
+            PausedError: They are not part of this run.
+        """
+        for provider in (self.choose(task), *self.pool):
+            if (provider.name, provider.account_key()) == (plan.provider, plan.account):
+                return provider
+        raise PausedError(
+            f"its job belongs to another account of {plan.provider} ({plan.account}) than this"
+            " run has; run it with that account to get what is paid for",
+            reason="the account has changed",
+        )
+
+    def _room_at(self, provider: Provider, task: Task) -> int:
+        gate = self.accounts.of(provider).gate(provider, task)
+        return gate.ceiling - gate.held - gate.waiting
+
+    def _choose_place(self) -> Place:
+        choice = self._chosen if isinstance(self._chosen, str | os.PathLike) else None
+        paid = any(each.billing != "free" for each in self.pool)
+        return choose_place(choice, self.output, paid=paid)
+
+    def _open_journal(self) -> Journal:
+        if self._chosen is not None and not isinstance(self._chosen, str | os.PathLike):
+            return self._chosen
+        if self.place.journal is None:
+            return SqliteJournal.private()
+        journal = begin(
+            self.place.journal,
+            resume=self.resume,
+            settings=self._fingerprint() if self.submitter else None,
+            network=bool(self.config.get("network_journal")),
+        )
+        if self.submitter:
+            # For whoever collects what this run leaves behind.
+            remote = self.output is not None and "://" in str(self.output)
+            output = self.place.output.absolute()
+            # A folder that holds its own journal can be moved.
+            here = output.resolve() == self.place.journal.parent.resolve()
+            journal.note("output", str(self.output) if remote else "." if here else str(output))
+        return journal
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What of the settings may change the files; no secrets."""
+        return {
+            "provider": [[each.name, each.account_key()] for each in self.pool],
+            "expand": [name for name, _ in self._stages["expander"]],
+            "rewrite": [name for name, _ in self._stages["rewriter"]],
+            "process": [name for name, _ in self._stages["processor"]],
+            "name": self.settings.name.text,
+        }
+
+    def _check_journal(self, provider: Provider) -> None:
+        """A task may name a paid provider where the studio's own cost nothing."""
+        forgets = isinstance(self.journal, SqliteJournal) and self.place.journal is None
+        if provider.billing != "free" and forgets and self._chosen is not None:
+            raise ConfigError(
+                f"{provider.name} costs money and this studio has no journal on disk; give it an"
+                " output folder, journal=PATH, or, to accept that a crash loses jobs, journal=None"
+            )
+
+    def _parts(self, store: Any, processors: Sequence[Any]) -> PartRunner:
+        return PartRunner(
+            accounts=self.accounts,
+            journal=self.journal,
+            fetcher=Fetcher(
+                folder=self.place.spool,
+                http=self._http,
+                downloads=self.settings.downloads,
+                policy=self.settings.submit_policy(),
+                on_full=self.journal.disk_full,
+            ),
+            finisher=Finisher(
+                processors=processors,
+                store=store,
+                template=self.settings.name,
+                journal=self.journal,
+                timeout_s=self.settings.stage_timeout_s,
+            ),
+            submitter=(
+                self.submitter(self.journal, self.settings, self.events) if self.submitter else None
+            ),
+            cache=self.cache,
+            settings=self.settings,
+            events=self.events,
+            background=self.spawn,
+        )
