@@ -35,11 +35,12 @@ class History:
     Attributes:
         journal: Its file; None where there is none, or where it does not count.
         found: How many lines of the input it knows, by how they match.
+        epoch: How often it was owned before.
     """
 
     journal: Path | None
     found: Counter[Match] = attrs.field(factory=Counter)
-    _epoch: int = 0
+    epoch: int = 0
 
     @classmethod
     def of(cls, config: Config, folder: Path, *, resume: str) -> History:
@@ -91,7 +92,7 @@ class History:
             return
         with reading(self.journal) as rows:
             mine: int = rows.meta("epoch")
-        if mine > self._epoch + 1:
+        if mine > self.epoch + 1:
             self.found.clear()
             for _ in self.matched(read(), expanded=expanded):
                 pass
