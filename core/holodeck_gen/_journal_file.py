@@ -14,7 +14,7 @@ from holodeck_gen.errors import (
     PausedError,
     StorageError,
 )
-from holodeck_gen.files import full_disk
+from holodeck_gen.files import full_disk, is_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,10 @@ JOURNAL = "journal.sqlite3"
 APPLICATION_ID = 0x68_67_00_01
 #: Seconds that a statement waits for another connection, for instance one that recovers.
 BUSY_S = 10.0
+
+#: Bytes kept free on disk while a journal is open: room for the ids of jobs that are accepted
+#: while the disk fills up, and for one answer that came with its picture.
+RESERVE = 8 * 2**20
 
 #: Each script lifts a journal by one version (``PRAGMA user_version``); a new one gets all.
 MIGRATIONS: tuple[str, ...] = (
@@ -118,6 +122,35 @@ def create_private(path: Path) -> None:
         raise StorageError(
             f"the journal {path} cannot be written: {error.strerror or error}", stage="journal"
         ) from error
+
+
+def make_reserve(path: Path) -> None:
+    """Take up the room that is given back by `give_reserve`.
+
+    Raises:
+        PausedError: There is not so much on the disk.
+        StorageError: It cannot be written.
+    """
+    reserve = _reserve(path)
+    create_private(reserve)
+    try:
+        reserve.write_bytes(bytes(RESERVE))
+    except OSError as error:
+        reserve.unlink()
+        if is_full(error):
+            raise full_disk(path.parent) from error
+        raise StorageError(
+            f"the journal {path} cannot be written: {error.strerror or error}", stage="journal"
+        ) from error
+
+
+def give_reserve(path: Path) -> None:
+    """Make room on the disk, if that was not done before."""
+    _reserve(path).unlink(missing_ok=True)
+
+
+def _reserve(path: Path) -> Path:
+    return path.with_name(f"{path.name}.reserve")
 
 
 def connect(path: Path, *, durable: bool) -> sqlite3.Connection:

@@ -29,6 +29,7 @@ from holodeck_gen import _journal as steps
 from holodeck_gen import _journal_file as file
 from holodeck_gen._codec import dumps, ending_fields
 from holodeck_gen._fetch import RawFile
+from holodeck_gen._group_commit import GroupCommit
 from holodeck_gen._identity import digest
 from holodeck_gen._journal import Entry, Plan, Retry
 from holodeck_gen._journal_rows import artifacts_text, expiry, files_text
@@ -236,8 +237,9 @@ def longest_pause(folder: Path, count: int, *, commit_s: float) -> float:
     """Most seconds between two turns of a loop that does nothing but the lives of tasks."""
 
     journal = SqliteJournal.open(folder / "journal.sqlite3")
-    journal.ledger.connection = SlowConnection(  # type: ignore[assignment]
-        journal.ledger.connection, commit_s
+    assert isinstance(journal.commits, GroupCommit)
+    journal.commits.connection = SlowConnection(  # type: ignore[assignment]
+        journal.commits.connection, commit_s
     )
 
     async def main() -> float:

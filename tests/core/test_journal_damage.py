@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import holodeck_gen as hg
 from helpers import failure_of
 from holodeck_gen import _journal as steps
-from holodeck_gen import _journal_sqlite
+from holodeck_gen import _journal_file
 from holodeck_gen._journal import Plan, Retry
 from holodeck_gen._journal_sqlite import SqliteJournal
 from holodeck_gen._scripted import Script, ScriptedJob
@@ -81,7 +81,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
         await journal.aclose()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_journal_sqlite, "RESERVE", 4096)
+        patch.setattr(_journal_file, "RESERVE", 4096)
         asyncio.run(main())
     return Log(left, tuple(told))
 
@@ -100,7 +100,7 @@ def jobs_of(journal: Path) -> list[str | None]:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_journal_sqlite, "RESERVE", 4096)
+        patch.setattr(_journal_file, "RESERVE", 4096)
         return asyncio.run(main())
 
 

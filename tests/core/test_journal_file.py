@@ -22,7 +22,8 @@ from holodeck_gen import _journal_file as file
 from holodeck_gen._audit import salvage, status
 from holodeck_gen._fetch import RawFile
 from holodeck_gen._journal import Entry, PartRecord, Plan, Retry
-from holodeck_gen._journal_sqlite import RESERVE, SqliteJournal
+from holodeck_gen._journal_file import RESERVE
+from holodeck_gen._journal_sqlite import SqliteJournal
 from holodeck_gen.errors import (
     ContentRejectedError,
     GenerationError,

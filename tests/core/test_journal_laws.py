@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import holodeck_gen as hg
 from helpers import opened
-from holodeck_gen import _journal_sqlite
+from holodeck_gen import _group_commit, _journal_file
 from holodeck_gen._audit import reading
 from holodeck_gen._identity import digest
 from holodeck_gen._journal_file import JOURNAL, connect_reader
@@ -138,9 +138,9 @@ def stepping(world: World) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("replace", "rename", "link", "unlink", "rmdir", "fsync"):
             patch.setattr(os, name, _told(getattr(os, name)))
-        patch.setattr(_journal_sqlite, "ThreadPoolExecutor", Committing)
+        patch.setattr(_group_commit, "ThreadPoolExecutor", Committing)
         # It is full of nothing; here its time counts.
-        patch.setattr(_journal_sqlite, "RESERVE", 4096)
+        patch.setattr(_journal_file, "RESERVE", 4096)
         _running = world
         try:
             yield
