@@ -9,6 +9,7 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     """Home, settings and working directory of this test's own; returns the latter."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith("HOLODECK_GEN_"):
+        if name.startswith(("HOLODECK_GEN_", "HUNYUAN_", "TENCENTCLOUD_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     for name in ("CONFIG", "DATA", "STATE", "CACHE"):
@@ -83,6 +84,13 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     work.mkdir()
     monkeypatch.chdir(work)
     return work
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """What a test makes of structlog ends with it."""
+    yield
+    structlog.reset_defaults()
 
 
 def pytest_collection_finish() -> None:

@@ -37,7 +37,9 @@ class Account:
         """The job slots that `task` shares."""
         quota = provider.quota_key(task)
         if quota not in self._gates:
-            self._gates[quota] = LocalGate(self.concurrency, provider.limits)
+            limits_for = getattr(provider, "limits_for", None)
+            limits = provider.limits if limits_for is None else limits_for(task)
+            self._gates[quota] = LocalGate(self.concurrency, limits)
         return self._gates[quota]
 
     def pace(self, provider: Provider, action: Action) -> Pace:

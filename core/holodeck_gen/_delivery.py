@@ -134,7 +134,11 @@ class Delivery:
         return tuple(
             [
                 await self.fetcher.fetch(
-                    output, self.job.provider, name=f"{self.job.key.submit_key}-{i}"
+                    output,
+                    self.job.provider,
+                    name=f"{self.job.key.submit_key}-{i}",
+                    kind=self.entry.task.kind,
+                    pace=self.job.account.pace(self.job.provider, "download"),
                 )
                 for i, output in enumerate(made)
             ]

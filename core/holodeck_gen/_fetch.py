@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen._calls import bounded
+from holodeck_gen._addresses import serves_locally, without_query
+from holodeck_gen._calls import DeadlineError, bounded
+from holodeck_gen._download import download, size_limit
+from holodeck_gen._gate import Concurrency, LocalGate
+from holodeck_gen._http import Clients
+from holodeck_gen._inspect import is_whole
 from holodeck_gen._log import Logger
-from holodeck_gen._provider import Bytes, JobStatus, Output, PartError, Provider, Url
+from holodeck_gen._provider import Bytes, JobStatus, Limits, Output, PartError, Provider, Url
 from holodeck_gen._retry import RetryPolicy, repeat
+from holodeck_gen._spool import SpoolFile
 from holodeck_gen._values import JsonObject
 from holodeck_gen.errors import DownloadError, RetryableError, StorageError, TransientError
-from holodeck_gen.files import full_disk, is_full, sync_folder
+from holodeck_gen.files import full_disk, is_full
 
 if TYPE_CHECKING:
-    import httpx
+    from holodeck_gen._pace import Pace
 
 _log = Logger("holodeck_gen.fetch")
 
-#: Bytes; a 3D model with textures is the largest thing a known provider makes.
-MAX_DOWNLOAD = 512 * 2**20
+#: Seconds since the epoch; a URL that says nothing of its end comes after all that do.
+_FAR = 2**62
 
 
 @attrs.frozen(kw_only=True)
@@ -40,57 +45,65 @@ class RawFile:
 
 @attrs.define(kw_only=True, eq=False)
 class Fetcher:
-    """Brings outputs into the spool folder, a bounded number at once.
+    """Brings outputs into the spool folder, a bounded number at once, the nearest to expire first.
 
     Args:
         folder: The spool; made when first used.
-        http: Returns the HTTP client.
+        clients: The studio's HTTP clients.
         downloads: Downloads at once.
-        attempts: Tries of one download.
-            on_full: Told that the disk is full; makes a little room.
+        policy: How often a download is tried.
+        on_full: Told that the disk is full; makes a little room.
     """
 
     folder: Path
-    http: Callable[[], httpx.AsyncClient]
+    clients: Clients
     downloads: int
     policy: RetryPolicy
     on_full: Callable[[], None]
-    _places: asyncio.Semaphore = attrs.field(init=False)
+    _places: LocalGate = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._places = asyncio.Semaphore(self.downloads)
+        self._places = LocalGate(
+            Concurrency(minimum=self.downloads, maximum=self.downloads), Limits()
+        )
 
-    async def fetch(self, output: Url | Bytes, provider: Provider, *, name: str) -> RawFile:
+    async def fetch(
+        self, output: Url | Bytes, provider: Provider, *, name: str, kind: str, pace: Pace
+    ) -> RawFile:
         """Bring one output into the spool.
 
         Args:
             output: Where it is.
             provider: Whose it is.
             name: Names the file among those of all journals; one that is there is replaced.
+            kind: The task's kind.
+            pace: Of the account's downloads.
 
         Raises:
             DownloadError: It cannot be had.
             StorageError: The spool cannot be written.
             PausedError: The disk is full.
         """
-        data = output.data if isinstance(output, Bytes) else await self._download(output, provider)
         path = self.folder / f"{name}.raw"
-        durable = provider.billing != "free"
+
+        async def bring() -> None:
+            if isinstance(output, Bytes):
+                async with self._file(path, provider) as file:
+                    await file.write(output.data)
+            else:
+                await self._download(output, provider, path, kind=kind, pace=pace)
+
         try:
+            await bring()
+        except StorageError as error:
+            if not _full(error):
+                raise
+            self.on_full()
             try:
-                await asyncio.to_thread(_write, path, data, durable=durable)
-            except OSError as error:
-                if not is_full(error):
-                    raise
-                self.on_full()
-                await asyncio.to_thread(_write, path, data, durable=durable)
-        except OSError as error:
-            if is_full(error):
-                raise full_disk(self.folder) from error
-            raise StorageError(
-                f"the spool {self.folder} cannot be written: {error.strerror or error}",
-                stage="spool",
-            ) from error
+                # All of it anew: after a failed fsync nobody knows what of it is on the disk.
+                await bring()
+            except StorageError as again:
+                raise (full_disk(self.folder) if _full(again) else again) from again
         return RawFile(
             path=path,
             media_type=output.media_type,
@@ -99,59 +112,62 @@ class Fetcher:
             metadata=output.metadata,
         )
 
-    async def _download(self, output: Url, provider: Provider) -> bytes:
-        async def once() -> bytes:
-            fetch = getattr(provider, "fetch", None)
-            call = fetch(output) if fetch else self._get(output.url)
-            return await bounded(
-                call,
-                timeout_s=provider.limits.download_timeout_s,
-                what=f"download from {provider.name}",
-            )
+    async def _download(
+        self, output: Url, provider: Provider, path: Path, *, kind: str, pace: Pace
+    ) -> None:
+        where = without_query(output.url)
 
-        where = output.url.partition("?")[0]
+        async def once() -> None:
+            # The place is not kept while a retry waits: others may not have to.
+            place = await self._places.slot(priority=-int(output.expires_at or _FAR))
+            try:
+                await pace.token()
+                await pace.departure()
+                await bounded(
+                    self._attempt(output, provider, path, kind=kind),
+                    timeout_s=provider.limits.download_timeout_s,
+                    what=f"download from {provider.name}",
+                )
+            except DeadlineError as error:
+                raise TransientError(str(error)) from error
+            finally:
+                place.release(clean=False)
 
         async def on_retry(error: RetryableError, wait_s: float) -> None:
+            if error.retry_after:
+                pace.hold(wait_s)
             _log.warning("download.retried", url=where, error=str(error), wait_s=round(wait_s, 3))
 
-        async with self._places:
-            try:
-                data = await repeat(once, self.policy, sleep=asyncio.sleep, on_retry=on_retry)
-            except DownloadError:
-                raise
-            except Exception as error:
-                raise DownloadError(
-                    f"{where} could not be downloaded: {error or type(error).__name__}",
-                    stage="download",
-                ) from error
-        if not isinstance(data, bytes):
-            raise DownloadError(f"{where}: fetch returned {type(data).__name__}", stage="download")
-        return data
-
-    async def _get(self, url: str) -> bytes:
-        import httpx
-
-        where = url.partition("?")[0]
-        if not url.startswith(("https://", "http://")):
-            raise DownloadError(f"{where} is not a web address", stage="download")
         try:
-            async with self.http().stream("GET", url) as response:
-                if response.status_code >= 500 or response.status_code == 429:
-                    raise TransientError(f"HTTP {response.status_code} for {where}")
-                if response.status_code != 200:
-                    raise DownloadError(
-                        f"HTTP {response.status_code} for {where}", stage="download"
-                    )
-                received = bytearray()
-                async for chunk in response.aiter_bytes():
-                    received += chunk
-                    if len(received) > MAX_DOWNLOAD:
-                        raise DownloadError(
-                            f"{where} is larger than {MAX_DOWNLOAD} bytes", stage="download"
-                        )
-        except httpx.TransportError as error:
-            raise TransientError(f"{type(error).__name__} for {where}") from error
-        return bytes(received)
+            await repeat(once, self.policy, sleep=asyncio.sleep, on_retry=on_retry)
+        except (DownloadError, StorageError):
+            raise
+        except Exception as error:
+            raise DownloadError(
+                f"{where} could not be downloaded: {error or type(error).__name__}",
+                stage="download",
+            ) from error
+
+    async def _attempt(self, output: Url, provider: Provider, path: Path, *, kind: str) -> None:
+        async with self._file(path, provider) as file:
+            fetch = getattr(provider, "fetch", None)
+            if fetch is not None:
+                await file.write(_checked(await fetch(output), output, kind))
+            else:
+                local = serves_locally(provider)
+                await download(
+                    self.clients.downloads(local=local),
+                    output.url,
+                    kind=kind,
+                    local=local,
+                    write=file.write,
+                )
+        # While there is an address from which it can be had again.
+        if kind == "image" and not await asyncio.to_thread(is_whole, path):
+            raise TransientError(f"{without_query(output.url)} is no picture, or not all of it")
+
+    def _file(self, path: Path, provider: Provider) -> SpoolFile:
+        return SpoolFile(path=path, durable=provider.billing != "free")
 
 
 def pictures(status: JobStatus) -> tuple[list[Url | Bytes], list[PartError]]:
@@ -167,14 +183,14 @@ def pictures(status: JobStatus) -> tuple[list[Url | Bytes], list[PartError]]:
     return made, missing
 
 
-def _write(path: Path, data: bytes, *, durable: bool) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_suffix(".part")
-    with aside.open("wb") as file:
-        file.write(data)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(aside, path)
-    if durable:
-        sync_folder(path.parent)
+def _checked(data: object, output: Url, kind: str) -> bytes:
+    where = without_query(output.url)
+    if not isinstance(data, bytes):
+        raise DownloadError(f"{where}: fetch returned {type(data).__name__}", stage="download")
+    if len(data) > size_limit(kind):
+        raise DownloadError(f"{where} is larger than {size_limit(kind)} bytes", stage="download")
+    return data
+
+
+def _full(error: StorageError) -> bool:
+    return error.__cause__ is not None and is_full(error.__cause__)

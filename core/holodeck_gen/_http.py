@@ -1,7 +1,8 @@
-"""The studio's one pooled HTTP client, made when something first asks for it."""
+"""The studio's HTTP client and what fetches results, made when something first asks for them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -9,9 +10,14 @@ import attrs
 if TYPE_CHECKING:
     import httpx
 
-#: Seconds; reads may be long, connects may not.
+#: Seconds; reads may be long, connects may not. A request that needs more says so itself:
+#: ``extensions={"timeout": httpx.Timeout(…).as_dict()}``, or ``timeout=`` of the client's methods.
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 60.0
+WRITE_TIMEOUT_S = 60.0
+#: Seconds to wait for a place before `httpx.PoolTimeout`, which proves that nothing was sent.
+#: Less than a provider's usual deadline for a request, which proves nothing.
+POOL_TIMEOUT_S = 30.0
 
 
 @attrs.define(eq=False)
@@ -19,16 +25,16 @@ class LazyClient:
     """Calling it returns the client; importing httpx costs a quarter of a second, so not before.
 
     Args:
-        transport: Replaces the network, for tests and embedders.
+        make: Makes the client, inside the running loop.
     """
 
-    transport: httpx.AsyncBaseTransport | None = None
+    make: Callable[[], httpx.AsyncClient]
     _client: httpx.AsyncClient | None = attrs.field(default=None, init=False)
 
     def __call__(self) -> httpx.AsyncClient:
         """The client, the same at every call."""
         if self._client is None:
-            self._client = self._make()
+            self._client = self.make()
         return self._client
 
     async def aclose(self) -> None:
@@ -37,16 +43,68 @@ class LazyClient:
             await self._client.aclose()
             self._client = None
 
-    def _make(self) -> httpx.AsyncClient:
+
+@attrs.define(eq=False)
+class Clients:
+    """One studio's connections: those to APIs, and those to wherever results are.
+
+    Args:
+        transport: Replaces the network for all of them, for tests and embedders.
+
+    Attributes:
+        api: The client that providers get. What it sends at once is bounded, however many jobs
+            there are.
+    """
+
+    transport: httpx.AsyncBaseTransport | None = None
+    api: LazyClient = attrs.field(init=False)
+    _downloads: dict[bool, httpx.AsyncBaseTransport] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.api = LazyClient(self._make_api)
+
+    def downloads(self, *, local: bool) -> httpx.AsyncBaseTransport:
+        """What fetches results: it connects to public addresses, and, if `local`, to this machine.
+
+        A bare transport, because a client would add what must not be there: cookies, credentials,
+        redirects that nobody has checked, and log lines that tell signed URLs. One for each
+        choice, so that a connection that was right for one provider is never used for another.
+        """
+        if self.transport is not None:
+            return self.transport
+        if local not in self._downloads:
+            from holodeck_gen._transport import guarded, network
+
+            self._downloads[local] = network(guarded(local=local))
+        return self._downloads[local]
+
+    async def aclose(self) -> None:
+        """Close what was made."""
+        await self.api.aclose()
+        while self._downloads:
+            await self._downloads.popitem()[1].aclose()
+
+    def _make_api(self) -> httpx.AsyncClient:
+        from http.cookiejar import CookieJar, DefaultCookiePolicy
+
         import httpx
 
-        transport = self.transport
-        if transport is None:
-            # Stock httpx spends most of its time in its pool; see the performance notes.
-            from httpx_aiohttp import AiohttpTransport
+        from holodeck_gen._transport import Bounded, network
 
-            transport = AiohttpTransport()
         return httpx.AsyncClient(
-            transport=transport,
-            timeout=httpx.Timeout(READ_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            transport=Bounded(self.transport or network()),
+            timeout=httpx.Timeout(**timeouts()),
+            # No API here needs cookies, and a redirected submit could be a second one.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            follow_redirects=False,
         )
+
+
+def timeouts() -> dict[str, float]:
+    """The deadlines of a request, in seconds, as httpx takes them."""
+    return {
+        "connect": CONNECT_TIMEOUT_S,
+        "read": READ_TIMEOUT_S,
+        "write": WRITE_TIMEOUT_S,
+        "pool": POOL_TIMEOUT_S,
+    }

@@ -23,8 +23,16 @@ _SUFFIXES = {
     "image/bmp": ".bmp",
     "image/tiff": ".tif",
     "model/gltf-binary": ".glb",
+    "model/obj": ".obj",
+    "model/stl": ".stl",
+    "model/vnd.usdz+zip": ".usdz",
+    "model/x-fbx": ".fbx",
+    "application/zip": ".zip",
     "video/mp4": ".mp4",
 }
+
+#: How a page begins that tells of an error in place of a file.
+_PAGES = (b"<!doctype", b"<html", b"<?xml")
 
 
 @attrs.frozen(kw_only=True)
@@ -48,7 +56,8 @@ def inspect_file(path: Path, *, kind: str, declared: str | None = None) -> FileF
 
     Args:
         path: A local file.
-        kind: The task's kind: with ``"image"`` anything but a picture is refused.
+        kind: The task's kind: with ``"image"`` anything but a picture is refused, with
+            ``"model3d"`` a page that tells of an error.
         declared: The media type the provider gave, used where the bytes do not tell.
 
     Raises:
@@ -73,9 +82,31 @@ def inspect_file(path: Path, *, kind: str, declared: str | None = None) -> FileF
         raise ProcessingError(
             f"the provider's file is not a picture: {_guess(head)}", stage="check"
         )
-    return FileFacts(
-        media_type=declared or "application/octet-stream", sha256=sha256, size_bytes=size_bytes
-    )
+    if kind == "model3d" and head.lstrip()[:9].lower().startswith(_PAGES):
+        raise ProcessingError(
+            f"the provider's file is not a 3D model: it starts with {head[:16]!r}", stage="check"
+        )
+    media_type = declared or "application/octet-stream"
+    if head.startswith(b"PK\x03\x04") and not media_type.endswith("zip"):
+        # A model with its textures, whatever the format inside.
+        media_type = "application/zip"
+    return FileFacts(media_type=media_type, sha256=sha256, size_bytes=size_bytes)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is a picture that can be decoded to its end, or one that is too large to."""
+    from PIL import Image
+
+    try:
+        if _picture(path) is None:
+            return False
+        with Image.open(path) as image:
+            image.load()
+    except ProcessingError:
+        return True
+    except (OSError, ValueError, SyntaxError, EOFError):
+        return False
+    return True
 
 
 def _picture(path: Path) -> tuple[str, int, int] | None:

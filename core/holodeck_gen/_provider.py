@@ -181,8 +181,11 @@ class Provider(Protocol):
 
     Optional, found by presence: ``async cancel(job)``; ``async lookup(key) -> JobRef | None``
     for services with idempotency keys; ``async fetch(url) -> bytes`` where a plain GET will
-    not do; ``async aclose()``; ``resubmit_safe = True`` where a repeated submit with the same
-    key cannot make a second job.
+    not do; ``async aclose()``; ``limits_for(task) -> Limits`` where the limits depend on the
+    quota key; ``account_label``, which names the account to people and is no secret;
+    ``endpoint``, the service's URL: results are fetched from this machine only where
+    the service runs on it, too, as an emulator does; ``resubmit_safe = True`` where a repeated
+    submit with the same key cannot make a second job.
     """
 
     @property

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import httpx
 
     from holodeck_gen._place import JournalChoice
-    from holodeck_gen._provider import Prepared
+    from holodeck_gen._provider import Prepared, Provider
     from holodeck_gen._resolve import Named
     from holodeck_gen._resume import Resume
     from holodeck_gen._stages import Expander, Processor, Rewriter
@@ -45,7 +45,7 @@ class StudioInfo:
     """What a studio is about to do, for the first line of a run.
 
     Attributes:
-        provider: The providers' names.
+        provider: The providers' names, with their accounts where they tell.
         billing: ``"free"`` only where every provider is.
         jobs_at_once: Job slots to begin with, over all providers.
         journal: The journal's file, where there is one.
@@ -328,7 +328,7 @@ class AsyncStudio:
         start = self._work.settings.concurrency.start
         free = all(provider.billing == "free" for provider in self._work.pool)
         return StudioInfo(
-            provider=" + ".join(provider.name for provider in self._work.pool),
+            provider=" + ".join(_label(provider) for provider in self._work.pool),
             billing="free" if free else "paid",
             jobs_at_once=sum(start(each.limits) for each in self._work.pool),
             journal=self._work.journal.path,
@@ -343,6 +343,11 @@ def _task(task: Task | str, fields: dict[str, Any]) -> Task:
     if isinstance(task, str):
         return Task(task, **fields)
     return attrs.evolve(task, **fields) if fields else task
+
+
+def _label(provider: Provider) -> str:
+    account = getattr(provider, "account_label", None)
+    return f"{provider.name} ({account})" if account else provider.name
 
 
 def _cache(folder: str | os.PathLike[str] | None, reuse: CacheReuse | None) -> Cache | None:

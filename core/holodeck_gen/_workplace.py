@@ -17,7 +17,7 @@ from holodeck_gen._config import Config
 from holodeck_gen._engine import Engine
 from holodeck_gen._fetch import Fetcher
 from holodeck_gen._finish import Finisher
-from holodeck_gen._http import LazyClient
+from holodeck_gen._http import Clients
 from holodeck_gen._job import Submits
 from holodeck_gen._journal import Journal, Plan, Retry
 from holodeck_gen._journal_sqlite import SqliteJournal
@@ -83,7 +83,7 @@ class Workplace:
     _by_name: dict[str, Provider] = attrs.field(init=False)
     _resolver: Resolver = attrs.field(init=False)
     _maker: Maker = attrs.field(init=False)
-    _http: LazyClient = attrs.field(init=False)
+    _clients: Clients = attrs.field(init=False)
     _chosen: Journal | JournalChoice = attrs.field(init=False)
     _stages: dict[str, Any] = attrs.field(init=False)
 
@@ -98,7 +98,7 @@ class Workplace:
         if self.output is None:
             self.output = self.config.get("output")
         self.store = self._resolver.store(self.store, self.output)
-        self._http = LazyClient(self.transport)
+        self._clients = Clients(self.transport)
         self._chosen = self.journal_choice
         if self._chosen == "automatic":
             configured = self.config.get("journal", "automatic")
@@ -112,9 +112,11 @@ class Workplace:
             StorageError: A folder cannot be written.
             ConfigError: A provider or stage cannot be made, or an earlier run stands against it.
         """
-        self._maker = Maker(http=self._http, environ=self.config.environ, wall_clock=time.time)
+        self._maker = Maker(
+            http=self._clients.api, environ=self.config.environ, wall_clock=time.time
+        )
         async with AsyncExitStack() as undo:
-            undo.push_async_callback(self._http.aclose)
+            undo.push_async_callback(self._clients.aclose)
             undo.push_async_callback(self._maker.aclose)
             assert isinstance(self.provider, list)
             self.pool = [self._maker.provider(each) for each in self.provider]
@@ -147,7 +149,7 @@ class Workplace:
         """Let go of everything; what runs has ended before."""
         await self._maker.aclose()
         await self.journal.aclose()
-        await self._http.aclose()
+        await self._clients.aclose()
         await asyncio.to_thread(self.events.close)
         await asyncio.to_thread(self.place.clear, finished=self.journal.finished)
 
@@ -236,7 +238,7 @@ class Workplace:
             journal=self.journal,
             fetcher=Fetcher(
                 folder=self.place.spool,
-                http=self._http,
+                clients=self._clients,
                 downloads=self.settings.downloads,
                 policy=self.settings.submit_policy(),
                 on_full=self.journal.disk_full,

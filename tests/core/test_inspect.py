@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
-from holodeck_gen._inspect import inspect_file
+from holodeck_gen._inspect import inspect_file, is_whole
 from holodeck_gen.errors import ProcessingError
 from holodeck_gen.testing import PNG
 
@@ -40,9 +42,51 @@ def test_a_picture(tmp_path: Path) -> None:
     assert facts.height
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpeg", "gif", "webp"])
+def test_a_picture_that_is_cut_off_is_not_whole(tmp_path: Path, suffix: str) -> None:
+    file = io.BytesIO()
+    Image.effect_noise((64, 64), 64).convert("RGB").save(file, suffix)
+    assert is_whole(written(tmp_path, file.getvalue()))
+    assert not is_whole(written(tmp_path, file.getvalue()[: len(file.getvalue()) * 2 // 3]))
+
+
+def test_what_is_no_picture_is_not_whole(tmp_path: Path) -> None:
+    assert not is_whole(written(tmp_path, b"<html>"))
+
+
+def test_what_is_too_large_is_not_decoded(tmp_path: Path) -> None:
+    """It would not be smaller if it were fetched again."""
+    assert is_whole(written(tmp_path, claiming(100_000, 100_000)))
+
+
 def test_a_model(tmp_path: Path) -> None:
     facts = inspect_file(written(tmp_path, b"glTF\x02\0\0\0rest"), kind="model3d")
     assert (facts.media_type, facts.suffix) == ("model/gltf-binary", ".glb")
+
+
+@pytest.mark.parametrize(
+    ("data", "declared", "suffix"),
+    [
+        (b"v 0 0 0\n", "model/obj", ".obj"),
+        (b"solid cat", "model/stl", ".stl"),
+        (b"Kaydara FBX", "model/x-fbx", ".fbx"),
+        (b"PK\x03\x04rest", "model/vnd.usdz+zip", ".usdz"),
+        (b"PK\x03\x04rest", "model/obj", ".zip"),
+        (b"PK\x03\x04rest", None, ".zip"),
+        (b"\x00\x01", None, ""),
+    ],
+)
+def test_other_models_go_by_what_the_provider_says(
+    tmp_path: Path, data: bytes, declared: str | None, suffix: str
+) -> None:
+    facts = inspect_file(written(tmp_path, data), kind="model3d", declared=declared)
+    assert facts.suffix == suffix
+
+
+@pytest.mark.parametrize("data", [b"<!DOCTYPE html>", b" <html>", b"<?xml version='1.0'?><Error>"])
+def test_a_page_is_no_model(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(ProcessingError, match="not a 3D model"):
+        inspect_file(written(tmp_path, data), kind="model3d", declared="model/obj")
 
 
 @pytest.mark.parametrize(
