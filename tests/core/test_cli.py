@@ -221,7 +221,7 @@ class TestApp:
 
     def test_unknown_commands_name_the_nearest(self) -> None:
         result = invoke("genrate", code=2)
-        assert "no command 'genrate'; did you mean generate?" in result.stderr
+        assert "no command 'genrate'; did you mean generate" in result.stderr
         assert result.stdout == ""
 
     def test_plugins_add_commands(self) -> None:
