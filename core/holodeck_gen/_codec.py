@@ -37,7 +37,7 @@ def from_json(data: JsonValue, cls: type[T]) -> T:
 
 
 def dumps(value: object, *, sort: bool = False) -> str:
-    """Compact JSON text from which `from_json` makes `value` again; defaults are left out.
+    """Compact JSON text from which `from_json` makes `value` again, without most defaults.
 
     Args:
         value: A model value, or whatever is made of such values.
@@ -52,7 +52,7 @@ def dumps(value: object, *, sort: bool = False) -> str:
 
 
 def fields(value: Any) -> Any:
-    """The outermost level of a value, as `dumps` takes it: what is not its default."""
+    """The outermost level of a value, as `dumps` takes it: little of what is its default."""
     return _flat_hook(value.__class__)(value)
 
 
@@ -113,23 +113,28 @@ def error_from_json(data: JsonObject) -> GenerationError:
 @cache
 def _ending_hook(ok: bool) -> Callable[[Outcome], dict[str, Any]]:
     omit = cattrs.override(omit=True)
-    cls: type = Result if ok else Failure
-    return make_dict_unstructure_fn(
-        cls,
-        _flat_converter(),
-        _cattrs_omit_if_default=True,
-        task=omit,
-        index=omit,
-        key=omit,
-        artifacts=omit,
+    return _flat(
+        Result if ok else Failure, {"task": omit, "index": omit, "key": omit, "artifacts": omit}
     )
 
 
 @cache
 def _flat_hook(cls: type) -> Callable[[Any], Any]:
     if attrs.has(cls):
-        return make_dict_unstructure_fn(cls, _flat_converter(), _cattrs_omit_if_default=True)
+        return _flat(cls, {})
     return dict if issubclass(cls, Mapping) else to_json
+
+
+def _flat(cls: type, overrides: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
+    # A default that has to be made anew for each comparison costs more than its few characters.
+    costly = {
+        field.name: cattrs.override(omit_if_default=False)
+        for field in attrs.fields(cls)
+        if field.converter is not None
+    }
+    return make_dict_unstructure_fn(
+        cls, _flat_converter(), _cattrs_omit_if_default=True, **{**costly, **overrides}
+    )
 
 
 @cache

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
+import queue
 import signal
 import subprocess
 import sysconfig
+import threading
 import time
 import urllib.request
 from collections import Counter
@@ -87,6 +90,49 @@ def emulated(*options: str, folder: Path) -> Iterator[Emulator]:
         assert process.wait(HANGS_S) == 0, told.read_text()
     finally:
         _end(process)
+
+
+@contextlib.contextmanager
+def slow_line(emulator: Emulator, delay_s: float) -> Iterator[Emulator]:
+    """The same service, with answers that are on their way for so long.
+
+    Its results are where they were.
+    """
+    to = emulator.environ["HUNYUAN_ENDPOINT"].rpartition(":")[2]
+    ready: queue.Queue[tuple[asyncio.AbstractEventLoop, asyncio.Event, int]] = queue.Queue()
+
+    async def main() -> None:
+        stop = asyncio.Event()
+        server = await asyncio.start_server(connected, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        ready.put((asyncio.get_running_loop(), stop, port))
+        await stop.wait()
+        server.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", int(to))
+        # Whoever is killed closes its side; what it has sent arrives all the same.
+        await asyncio.gather(_pass_on(reader, back, 0.0), _pass_on(there, writer, delay_s))
+
+    thread = threading.Thread(target=lambda: asyncio.run(main()), name="slow-line")
+    thread.start()
+    loop, stop, port = ready.get()
+    try:
+        yield Emulator({**emulator.environ, "HUNYUAN_ENDPOINT": f"http://127.0.0.1:{port}"})
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+async def _pass_on(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay_s: float
+) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(1 << 16):
+            await asyncio.sleep(delay_s)
+            writer.write(data)
+            await writer.drain()
+    writer.close()
 
 
 @attrs.define
