@@ -18,6 +18,7 @@ from holodeck_gen import _journal_file as file
 from holodeck_gen import _ownership as ownership
 from holodeck_gen._artifact import Artifact, Cost, add_costs
 from holodeck_gen._codec import from_json
+from holodeck_gen._journal import IN_WORK
 from holodeck_gen._journal_rows import Rows
 from holodeck_gen.errors import JournalCorruptError, JournalError
 
@@ -230,7 +231,7 @@ def _of_part(entry: Entry, part: PartRecord, now: float) -> Finding | None:
             job_id=job_id,
             problem="a submit had no answer; there may be a job that is billed",
         )
-    paid = part.state in ("submitted", "finished", "fetched")
+    paid = part.state in IN_WORK
     if not paid and not (part.state == "failed" and (part.files or part.outputs)):
         return None
     expires = part.expires_at

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,9 @@ from holodeck_gen._audit import output_of, providers_of
 from holodeck_gen._background import Background
 from holodeck_gen._config import Config
 from holodeck_gen._journal import Retry
+from holodeck_gen._journal_sqlite import SqliteJournal
 from holodeck_gen._part import Life
+from holodeck_gen._place import remove_finished
 from holodeck_gen._registry import Registry
 from holodeck_gen._resolve import Named
 from holodeck_gen._settings import settings_of
@@ -27,6 +30,22 @@ if TYPE_CHECKING:
 
 #: Tasks in work at once; each is a download or a poll.
 WINDOW = 32
+
+
+def dismiss(journal: Path, key: str) -> None:
+    """Decide that the submit of `key` which had no answer made no job; it is not held any more.
+
+    Raises:
+        UnknownNameError: The journal has no such task.
+        InvalidTaskError: None of its submits is without an answer.
+        JournalError: The journal cannot be used; another process may be at work.
+    """
+    owned = SqliteJournal.open(journal)
+    try:
+        owned.run_now(partial(owned.ledger.dismiss, key))
+    finally:
+        owned.close()
+    remove_finished(journal, finished=owned.finished)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -72,6 +91,7 @@ class Collector:
         finally:
             await self._background.cancel()
             await work.close()
+            remove_finished(self.journal, finished=work.journal.finished)
 
     async def _collect(self, work: Workplace, key: str) -> Outcome:
         entry = await work.journal.reopen(key)

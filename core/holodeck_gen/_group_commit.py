@@ -112,9 +112,13 @@ class GroupCommit:
 
         Raises:
             JournalError, PausedError: The journal cannot be written.
+            Exception: What `operation` raised; then nothing is written.
         """
         with translated(self.path):
-            self._begin([operation])
+            (answer,) = self._begin([operation])
+            if isinstance(answer, Exception):
+                self._roll_back()
+                raise answer
             self.connection.execute("COMMIT")
 
     async def aclose(self, last: Callable[[], None]) -> None:

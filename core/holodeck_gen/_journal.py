@@ -129,6 +129,9 @@ Step: TypeAlias = (
     Submitting | Refused | Submitted | Finished | Fetched | Stored | Failed | Uncertain
 )
 
+#: A job, or files, that are paid for and not yet stored.
+IN_WORK: tuple[PartState, ...] = ("submitted", "finished", "fetched")
+
 #: From each state, the states that may follow.
 FOLLOWS: dict[PartState, frozenset[PartState]] = {
     # What the generation cache has needs no job.

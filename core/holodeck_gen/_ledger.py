@@ -11,13 +11,18 @@ import attrs
 
 from holodeck_gen._codec import dumps, fields
 from holodeck_gen._identity import digest_of
-from holodeck_gen._journal import Entry, PartKey, PartState, Retry, Step, TaskState, follow
+from holodeck_gen._journal import IN_WORK, Entry, PartKey, PartState, Retry, Step, TaskState, follow
 from holodeck_gen._journal_rows import Rows, files_text
 from holodeck_gen._journal_writes import Write, finished, recorded
 from holodeck_gen._match import Occurrences
 from holodeck_gen._outcome import Failure, Outcome
 from holodeck_gen._task import Task
-from holodeck_gen.errors import InvalidTaskError, JournalLockedError, UnknownNameError
+from holodeck_gen.errors import (
+    InvalidTaskError,
+    JournalLockedError,
+    PartialResultError,
+    UnknownNameError,
+)
 
 if TYPE_CHECKING:
     from holodeck_gen._evidence import Answer
@@ -134,6 +139,40 @@ class Ledger:
         if run == self.epoch:
             raise InvalidTaskError(f"the task {key!r} is in work already", task_id=key)
         return self._go_on(number, key, retry)
+
+    def dismiss(self, key: str) -> None:
+        """Take a task whose submit had no answer for one that made nothing.
+
+        Raises:
+            UnknownNameError: There is no such task.
+            InvalidTaskError: None of its submits is without an answer.
+        """
+        entry = self.rows.entry(key)
+        if entry is None:
+            raise UnknownNameError(f"the journal in {self.rows.folder} has no task {key!r}")
+        lost = [record for record in entry.parts.values() if record.state == "uncertain"]
+        if not lost:
+            raise InvalidTaskError(f"no submit of {key!r} is without an answer", task_id=key)
+        self.connection.executemany(
+            "UPDATE parts SET state = 'failed', error = ?, changed_at = ?"
+            " WHERE task = ? AND part = ?",
+            [
+                (dumps(record.error), self.clock(), entry.number, index)
+                for index, record in entry.parts.items()
+                if record.state == "uncertain"
+            ],
+        )
+        if any(record.state in IN_WORK for record in entry.parts.values()):
+            # Whoever goes on with the rest of it will tell how it ended.
+            return
+        error = lost[0].error
+        assert error is not None
+        made = tuple(each for record in entry.parts.values() for each in record.artifacts)
+        if made:
+            error = PartialResultError(str(error), artifacts=made)
+        outcome = Failure(task=entry.task, index=entry.index, key=key, error=error, artifacts=made)
+        write = finished(entry.number, outcome, now=self.clock())
+        self.connection.execute(write.statement, write.values)
 
     def record(self, part: PartKey, step: Step) -> Write:
         """As `Journal.record`; the statement is for the next batch.

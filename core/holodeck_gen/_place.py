@@ -81,6 +81,12 @@ def runs_folder() -> Path:
     return platformdirs.user_state_path("holodeck-gen", appauthor=False) / "runs"
 
 
+def remove_finished(journal: Path, *, finished: bool) -> None:
+    """Remove a single invocation's folder in which nothing is needed any more."""
+    if finished and journal.absolute().parent.parent == runs_folder().absolute():
+        shutil.rmtree(journal.parent, ignore_errors=True)
+
+
 def left_behind() -> list[Path]:
     """Journals below the user's state folder, oldest first."""
     return sorted(runs_folder().glob(f"*/{JOURNAL}"))

@@ -186,6 +186,23 @@ class TestCollect:
         invoke("collect", runs.folder, "--set", "on_uncertain=resubmit", code=RESUMABLE)
         assert runs.jobs == 1
 
+    def test_what_is_held_can_be_given_up(self, runs: Runs) -> None:
+        lost(runs, CAT)
+        invoke("collect", runs.folder, "--dismiss", "dog", code=BAD_INPUT)
+        result = invoke("collect", runs.folder, "--dismiss", "cat")
+        assert "cat is not held any more" in result.stderr
+        assert "1 failed" in invoke("status", runs.folder).stdout
+        invoke("audit", runs.folder)
+        assert runs.jobs == 1
+
+    def test_what_an_invocation_left_is_gone_when_it_is_given_up(self, runs: Runs) -> None:
+        runs.provider.scripts = {"a cat": Script(submits=["lose"], job_s=0)}
+        invoke("generate", "a cat", "-p", "scripted", "-o", "cat.png", code=RESUMABLE)
+        (key,) = json.loads(invoke("audit", "--json", code=RESUMABLE).stdout)["task"].split()
+        invoke("collect", "--dismiss", key)
+        assert "nothing is unfinished" in invoke("status").stderr
+        assert runs.jobs == 1
+
     def test_without_a_folder(self, runs: Runs) -> None:
         killed(runs, CAT)
         invoke("collect", "--set", f"output={runs.folder}")

@@ -13,6 +13,7 @@ import pytest
 import holodeck_gen as hg
 from helpers import collect, failure_of, result_of
 from holodeck_gen._audit import audit, status
+from holodeck_gen._collect import dismiss
 from holodeck_gen._scripted import PNG, Script
 from holodeck_gen.errors import (
     ContentRejectedError,
@@ -22,6 +23,7 @@ from holodeck_gen.errors import (
     ProcessingError,
     SubmitUncertainError,
     ThrottledError,
+    UnknownNameError,
 )
 from holodeck_gen.testing import ScriptedProvider, run_virtual
 from runs import CAT, DOG, Runs
@@ -241,6 +243,32 @@ class TestUncertain:
         assert (failure.state, lost.jobs) == ("held", 2)
         assert status(lost.journal).tasks["held"] == 1
         assert [finding.kind for finding in audit(lost.journal, now=0)] == ["uncertain"]
+
+    def test_it_can_be_given_up_and_later_retried_as_what_failed(self, lost: Runs) -> None:
+        dismiss(lost.journal, "cat")
+        failure = failure_of(lost.run(CAT, DOG)["cat"])
+        assert isinstance(failure.error, SubmitUncertainError)
+        assert (failure.state, failure.resumed, lost.jobs) == ("failed", True, 2)
+        lost.provider.scripts = {}
+        assert lost.run(CAT, DOG, retry_failed=True)["cat"].ok
+        assert lost.jobs == 3
+
+    def test_what_is_not_held_cannot_be_given_up(self, lost: Runs) -> None:
+        with pytest.raises(InvalidTaskError, match="no submit of 'dog' is without an answer"):
+            dismiss(lost.journal, "dog")
+        with pytest.raises(UnknownNameError):
+            dismiss(lost.journal, "bird")
+
+    def test_giving_up_one_part_leaves_the_others(self, runs: Runs) -> None:
+        task = hg.Task("a cat", id="cat", n=3)
+        runs.provider.limits = hg.Limits(max_jobs=3)
+        runs.provider.default = Script(submits=[])
+        runs.provider.scripts = {"a cat": Script(submits=["lose"])}
+        runs.run(task)
+        dismiss(runs.journal, "cat")
+        failure = failure_of(runs.run(task)["cat"])
+        assert failure.state == "failed"
+        assert status(runs.journal).tasks["held"] == 0
 
     def test_a_decision_for_all(self, lost: Runs) -> None:
         assert result_of(lost.run(CAT, retry_uncertain=True)["cat"]).ok

@@ -17,10 +17,10 @@ from holodeck_gen._cli._results import Results, outcome_line
 from holodeck_gen._cli._summary import Tally, last_line
 from holodeck_gen._cli._voice import emit_json
 from holodeck_gen._codec import to_json
-from holodeck_gen._collect import Collector
+from holodeck_gen._collect import Collector, dismiss
 from holodeck_gen._journal_file import JOURNAL
 from holodeck_gen._place import left_behind
-from holodeck_gen.errors import ConfigError, GenerationError
+from holodeck_gen.errors import ConfigError, GenerationError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,15 +102,30 @@ def audit(*, out: Path | None, no_hashes: bool, salvage: bool, given: Given, voi
 @click.command()
 @_folder
 @click.option("-p", "--provider", metavar="NAME", help="Who made the jobs, if not the last run's.")
+@click.option(
+    "--dismiss",
+    "dismissed",
+    multiple=True,
+    metavar="ID",
+    help="Give up a held task: its submit without an answer made no job. Repeatable.",
+)
 @setting_options
 @voice_options
-def collect(*, out: Path | None, provider: str | None, given: Given, voice: Voice) -> None:
+def collect(
+    *,
+    out: Path | None,
+    provider: str | None,
+    dismissed: tuple[str, ...],
+    given: Given,
+    voice: Voice,
+) -> None:
     """Fetch and store what is paid for in OUT. Never begins a job.
 
     \b
     Examples:
       holodeck-gen collect out/
       holodeck-gen collect
+      holodeck-gen collect out/ --dismiss lake
 
     \b
     Exit codes: 0 everything is here, 3 some tasks failed, 4 something is still unfinished.
@@ -119,6 +134,11 @@ def collect(*, out: Path | None, provider: str | None, given: Given, voice: Voic
     journals = _journals(out, config)
     began = time.monotonic()
     tally = Tally()
+    for key in dismissed:
+        _dismiss(journals, key)
+        voice.note(f"{key} is not held any more")
+        # With its last task a single invocation's journal goes, too.
+        journals = [journal for journal in journals if journal.is_file()]
     skipped: list[GenerationError] = []
     for journal in journals:
         try:
@@ -136,6 +156,17 @@ def collect(*, out: Path | None, provider: str | None, given: Given, voice: Voic
         return
     voice.note(last_line(tally, left=0, seconds=time.monotonic() - began))
     click.get_current_context().exit(tally.code(interrupted=False, unfinished=bool(skipped)))
+
+
+def _dismiss(journals: Sequence[Path], key: str) -> None:
+    """Give up `key` in the first journal that has it."""
+    for journal in journals:
+        try:
+            return dismiss(journal, key)
+        except UnknownNameError:
+            if journal == journals[-1]:
+                raise
+    raise ConfigError(f"{key}: {_NOTHING}")
 
 
 async def _collect(
