@@ -92,10 +92,12 @@ class Config:
 
     Attributes:
         environ: The environment, with the ``.env`` file below it.
+        dotenv: Names of variables that only the ``.env`` file sets.
     """
 
     environ: Mapping[str, str] = attrs.field(repr=False, converter=_snapshot)
     _entries: Mapping[_Path, _Entry] = attrs.field(alias="entries", repr=False)
+    dotenv: frozenset[str] = frozenset()
 
     @classmethod
     def load(
@@ -124,7 +126,8 @@ class Config:
             *variable_layers({n: v for n, v in inner.items() if n not in outer}, file=dotenv),
             *file_layers(here),
         ]
-        return cls(environ={**inner, **outer}, entries=_merge(layers))
+        ours = frozenset(inner) - frozenset(outer)
+        return cls(environ={**inner, **outer}, entries=_merge(layers), dotenv=ours)
 
     @classmethod
     def of(
@@ -175,16 +178,20 @@ class Config:
 
     @property
     def announcements(self) -> tuple[str, ...]:
-        """A line for each provider's endpoint that a project's file sets.
+        """A line for each provider's endpoint that a project's file or ``.env`` sets.
 
         A folder that was merely unpacked may not send the user's credentials elsewhere
         in silence.
         """
-        return tuple(
+        found = [
             f"{entry.layer.origin} sets {entry.key} = {entry.shown().value}"
             for entry in self._entries.values()
             if entry.layer.project and entry.redirects()
-        )
+        ]
+        own = [name for name in sorted(self.dotenv) if name.endswith("_ENDPOINT")]
+        # Variables of ours are settings, and are among those above.
+        names = [name for name in own if not name.startswith("HOLODECK_GEN_")]
+        return (*found, *(f".env sets {name} = {self.environ[name]}" for name in names))
 
     def _table(self, table: str, name: str) -> tuple[str, dict[str, Any]]:
         options: dict[str, Any] = {}

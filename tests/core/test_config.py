@@ -365,6 +365,11 @@ class TestAnnouncements:
         )
         assert len(load(project).announcements) == 2
 
+    def test_also_a_variable_that_only_dotenv_sets(self, project: Path) -> None:
+        (project / ".env").write_text("SOME_ENDPOINT=http://evil\nSOME_KEY=canary")
+        assert load(project).announcements == (".env sets SOME_ENDPOINT = http://evil",)
+        assert load(project, SOME_ENDPOINT="http://mine").announcements == ()
+
     def test_the_users_own_are_not(self, project: Path) -> None:
         write_user_file(project, '[providers.x]\nendpoint = "http://mine"')
         variable = {"HOLODECK_GEN_PROVIDERS__Y__ENDPOINT": "http://mine"}

@@ -14,19 +14,20 @@ import threading
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 DIALECTS = ("tokenhub", "aiart", "hunyuan")
 #: Exit codes.
 DONE, FAILED, RESUMABLE, INTERRUPTED = 0, 3, 4, 130
 #: Seconds after which a process, or what one waits for, counts as hanging.
-HANGS_S = 100
+HANGS_S = 90
 LOOK_S = 0.01
 #: What may be known to the service and the environment, and to nobody else.
 SECRETS = ("HUNYUAN_SECRET_ID", "HUNYUAN_SECRET_KEY", "HUNYUAN_API_KEY")
@@ -135,6 +136,10 @@ async def _pass_on(
     writer.close()
 
 
+def _copied(environ: Mapping[str, str]) -> dict[str, str]:
+    return dict(environ)
+
+
 @attrs.define
 class Shell:
     """A shell that points at an emulator, in a folder of its own with a home of its own.
@@ -146,7 +151,7 @@ class Shell:
     """
 
     folder: Path
-    environ: dict[str, str] = attrs.field(converter=dict)
+    environ: dict[str, str] = attrs.field(converter=_copied)
     hurried: bool = True
     _commands: int = attrs.field(default=0, init=False)
 
@@ -162,6 +167,7 @@ class Shell:
             (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: hurried\nVersion: 1\n")
             (facts / "entry_points.txt").write_text("[holodeck_gen]\nhurried = e2e.hurried\n")
             paths = [str(facts.parent), str(Path(__file__).parents[1])]
+            paths += filter(None, [os.environ.get("PYTHONPATH")])
             self.environ["PYTHONPATH"] = os.pathsep.join(paths)
             # The other plugin of this name is not to be loaded beside it.
             self.environ["HOLODECK_GEN_PLUGINS"] = "hurried,local"
@@ -225,9 +231,7 @@ class Shell:
 
     def uncertain(self, *, code: int = RESUMABLE) -> set[str]:
         """Tasks of which nobody knows whether they have a job."""
-        return {
-            each["task"] for each in self.findings(code=code) if each["kind"] == "uncertain"
-        }
+        return {each["task"] for each in self.findings(code=code) if each["kind"] == "uncertain"}
 
     def leaks(self) -> list[str]:
         """Files with something secret in them, among all that was said and written."""

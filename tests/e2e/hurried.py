@@ -32,10 +32,14 @@ class Hurried:
 
     @property
     def limits(self) -> hg.Limits:
-        return attrs.evolve(self._provider.limits, poll_interval_s=POLL_INTERVAL_S)
+        return _hurried(self._provider.limits)
 
     def limits_for(self, task: hg.Task) -> hg.Limits:
-        return attrs.evolve(self._provider.limits_for(task), poll_interval_s=POLL_INTERVAL_S)
+        return _hurried(self._provider.limits_for(task))
+
+
+def _hurried(limits: hg.Limits) -> hg.Limits:
+    return attrs.evolve(limits, poll_interval_s=POLL_INTERVAL_S)
 
 
 def _pictures(options: HunyuanOptions | None, ctx: hg.Context) -> Any:

@@ -210,7 +210,6 @@ class TestFiles:
         assert dict(output.metadata) == {
             "format": "GLB",
             "formats": ("OBJ", "GLB"),
-            "preview_url": B,
             "credits": 20.5,
         }
 

@@ -252,7 +252,8 @@ class TestTasks:
         [outcome] = run_virtual(_mapped(factory, answer, [hg.Task("a", kind="model3d")]))
         artifact = result_of(outcome).artifact
         assert artifact.media_type == "model/gltf-binary"
-        assert artifact.metadata["preview_url"] == "https://p.example.com/1"
+        # Signed addresses stay out of what is kept and reported.
+        assert "https://" not in str(artifact.metadata)
 
     def test_some_pictures_of_a_job_may_be_missing(self) -> None:
         details = ["Success", "OperationDenied.ImageIllegalDetected"]

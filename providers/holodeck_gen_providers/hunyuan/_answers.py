@@ -141,7 +141,6 @@ class Reader:
         facts = {
             "format": kind,
             "formats": [str(each.get("Type")) for each in files],
-            "preview_url": chosen.get("PreviewImageUrl") or None,
             "credits": spent if isinstance(spent, int | float) else None,
         }
         output = attrs.evolve(
