@@ -15,6 +15,7 @@ import tempfile
 import unicodedata
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import pathvalidate
 
@@ -79,11 +80,7 @@ def place(file: Path, folder: Path, name: str) -> Path:
     try:
         with os.fdopen(descriptor, "wb") as sink, file.open("rb") as source:
             _try_lock(descriptor)
-            shutil.copyfileobj(source, sink, 1 << 20)
-            sink.flush()
-            os.fsync(sink.fileno())
-        # mkstemp makes private files; a picture gets what the user's umask allows.
-        os.chmod(aside, 0o666 & ~_umask())
+            _copy(source, sink, aside)
         try:
             _link(aside, target)
         except FileExistsError:
@@ -93,6 +90,33 @@ def place(file: Path, folder: Path, name: str) -> Path:
             os.unlink(aside)
     sync_folder(target.parent)
     return target
+
+
+def overwrite(file: Path, target: Path) -> Path:
+    """Copy `file` to `target`, whatever was there: written beside it, synced, then put in place.
+
+    For callers whose users name the very file; `place` is for everything else. A link is
+    followed, as by opening it.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        OSError: It cannot be written; what was there is still there.
+    """
+    real = target.resolve()
+    real.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, aside = tempfile.mkstemp(dir=real.parent, prefix=".", suffix=_ASIDE)
+    try:
+        with os.fdopen(descriptor, "wb") as sink, file.open("rb") as source:
+            _copy(source, sink, aside)
+        os.replace(aside, real)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(aside)
+        raise
+    sync_folder(real.parent)
+    return target.absolute()
 
 
 def tidy(folder: Path) -> None:
@@ -194,6 +218,14 @@ def _try_lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _copy(source: BinaryIO, sink: BinaryIO, aside: str) -> None:
+    shutil.copyfileobj(source, sink, 1 << 20)
+    sink.flush()
+    os.fsync(sink.fileno())
+    # mkstemp makes private files; a picture gets what the user's umask allows.
+    os.chmod(aside, 0o666 & ~_umask())
 
 
 def _same_or_taken(file: Path, target: Path) -> Path:

@@ -140,6 +140,9 @@ def killed_in_each_dialect(emulator: Emulator, folder: Path, kills: int) -> None
     assert emulator.stats["leaked_credentials"] == 0
 
 
+# What a run has done by a moment depends on what else the machine does.
+@pytest.mark.long
+@pytest.mark.timeout(600)
 def test_killed_at_random_moments(service: Emulator, tmp_path: Path) -> None:
     killed_in_each_dialect(service, tmp_path, FEW)
 
