@@ -583,7 +583,8 @@ def _end_of(entry: Entry) -> str:
     return str(json.loads(entry.ending or '{"status": "open"}')["status"])
 
 
-# Alone it takes ten seconds; after the whole suite it has failed, for a reason not found yet.
+# The "ci" profile's examples find one fault that is not mended yet: a failure that is told
+# without the files of its finished parts, which the journal tells.
 pytestmark = pytest.mark.long
 
 TestKills = Kills.TestCase
