@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import re
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from holodeck_gen.errors import GenerationError, PluginError
@@ -17,6 +18,7 @@ E = TypeVar("E", bound=GenerationError)
 
 #: Seconds that code gets to react to its cancellation before it is left alone.
 GRACE_S = 5.0
+_QUERY = re.compile(r"(https?://[^\s?#'\"]*)\?[^\s'\"]*")
 
 
 class DeadlineError(PluginError):
@@ -48,6 +50,9 @@ async def bounded(call: Awaitable[T], *, timeout_s: float, what: str) -> T:
         raise
     if not task.done():
         await _abandon(task)
+        if task.done() and not task.cancelled() and task.exception() is None:
+            # It came with the deadline; a job's id is never thrown away.
+            return task.result()
         raise DeadlineError(f"{what} took longer than {timeout_s:g} s")
     if task.cancelled():
         raise ForeignCancelError(f"{what} cancelled itself")
@@ -81,8 +86,8 @@ async def whole(task: asyncio.Task[T]) -> T:
 
 
 def words(error: BaseException) -> str:
-    """What an error says, or at least its name."""
-    return str(error) or type(error).__name__
+    """What an error says, or at least its name; without queries, which may be signatures."""
+    return _QUERY.sub(r"\1?…", str(error)) or type(error).__name__
 
 
 async def _abandon(task: asyncio.Future[Any]) -> None:

@@ -14,11 +14,11 @@ from holodeck_gen._audit import output_of, providers_of
 from holodeck_gen._background import Background
 from holodeck_gen._config import Config
 from holodeck_gen._journal import Retry
-from holodeck_gen._journal_sqlite import SqliteJournal
 from holodeck_gen._part import Life
 from holodeck_gen._place import remove_finished
 from holodeck_gen._registry import Registry
 from holodeck_gen._resolve import Named
+from holodeck_gen._resume import begin
 from holodeck_gen._settings import settings_of
 from holodeck_gen._workplace import Workplace
 from holodeck_gen.errors import JournalError
@@ -40,7 +40,7 @@ def dismiss(journal: Path, key: str) -> None:
         InvalidTaskError: None of its submits is without an answer.
         JournalError: The journal cannot be used; another process may be at work.
     """
-    owned = SqliteJournal.open(journal)
+    owned = begin(journal, resume="if-possible", settings=None, network=False)
     try:
         owned.run_now(partial(owned.ledger.dismiss, key))
     finally:

@@ -55,6 +55,20 @@ class Delivery:
     fetch_s: float = attrs.field(default=0.0, init=False)
     finish_s: float = attrs.field(default=0.0, init=False)
     spooled: tuple[Path, ...] = attrs.field(default=(), init=False)
+    _raws: tuple[RawFile, ...] | None = attrs.field(default=None, init=False)
+    _bytes: bool = attrs.field(default=False, init=False)
+
+    async def answered(self, status: JobStatus) -> None:
+        """Keep an answer that came at once: its bytes in the spool, or its addresses."""
+        made, _ = pictures(status)
+        if not made:
+            return
+        if any(isinstance(output, Bytes) for output in made):
+            self._raws = await self.fetch(status)
+        else:
+            await self.journal.record(
+                self.job.key, Finished(outputs=status.outputs, cost=status.cost)
+            )
 
     async def fetch(self, status: JobStatus) -> tuple[RawFile, ...]:
         """Bring what a job made into the spool, and record it.
@@ -64,10 +78,13 @@ class Delivery:
             DownloadError: It cannot be had.
             PausedError: The disk is full.
         """
+        if self._raws is not None:
+            return self._raws
         made, missing = pictures(status)
         if not made:
             raise missing[0].error if missing else JobFailedError("it made nothing")
         began = asyncio.get_running_loop().time()
+        self._bytes = any(isinstance(output, Bytes) for output in made)
         await self._record_outputs(status)
         try:
             raws = await self._fetch_all(status)
@@ -83,6 +100,7 @@ class Delivery:
         finally:
             self.fetch_s += asyncio.get_running_loop().time() - began
         await self.journal.record(self.job.key, Fetched(files=raws, cost=status.cost))
+        self._raws = raws
         return raws
 
     async def store(self, raws: Sequence[RawFile], status: JobStatus) -> Part:
@@ -122,6 +140,11 @@ class Delivery:
             error = told(error, job_id=self.job.job_id)
         await self.journal.record(self.job.key, Failed(error=error))
         return Part(error=error)
+
+    @property
+    def unrecorded(self) -> bool:
+        """Whether only asking the job again can bring its files."""
+        return self._bytes and self._raws is None
 
     async def _record_outputs(self, status: JobStatus) -> None:
         if not any(isinstance(output, Bytes) for output in status.outputs):

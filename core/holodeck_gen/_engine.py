@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from holodeck_gen._settings import Settings
 from holodeck_gen._stages import Rewriter
 from holodeck_gen._task import Task
 from holodeck_gen.errors import (
+    DownloadError,
     GenerationError,
     InvalidTaskError,
     PartialResultError,
@@ -161,9 +163,13 @@ class Engine:
                 job_id=next(iter(life.job_ids), None),
             )
         if state is None:
-            state = "held" if life.held or isinstance(error, HELD) else "failed"
+            state = "held" if life.owed or isinstance(error, HELD) else "failed"
         if state == "held" and (path := self.journal.path) and (life.job_ids or life.sent):
             error = reworded(error, f"{error}; {_whereabouts(path, known=bool(life.job_ids))}")
+        if state == "failed" and isinstance(error, DownloadError) and (path := self.journal.path):
+            # Its addresses expire, so whoever reads this should know before.
+            rest = f"it is paid for; {_whereabouts(path, known=True)}, or run the same again"
+            error = reworded(error, f"{error}; {rest}")
         artifacts = error.artifacts if isinstance(error, PartialResultError) else ()
         return Failure(
             task=life.task,
@@ -179,8 +185,10 @@ class Engine:
         """The outcome of a task that its owner stopped; held where its job goes on."""
         ids = life.job_ids
         rest = f"; job {', '.join(ids)} goes on at the provider" if ids else ""
+        if not ids and life.owed:
+            rest = "; a submit had no answer, so there may be a job that is billed"
         error = TaskCancelledError(f"cancelled{rest}", job_id=next(iter(ids), None))
-        return self.failure(life, error, state="held" if ids else "cancelled")
+        return self.failure(life, error, state="held" if ids or life.owed else "cancelled")
 
     def prepare(self, task: Task, provider: Provider) -> Prepared:
         """Ask the provider to translate `task`; its faults become errors of the task."""
@@ -200,7 +208,9 @@ class Engine:
 
     async def _run(self, life: Life, entry: Entry) -> Outcome:
         self.settings.name.check(life.task)
-        task = entry.rewritten or await self._rewrite(entry)
+        # What was sent keeps its words; a rewriter that was added later has nothing to say.
+        sent = entry.plan is not None and any(p.state != "admitted" for p in entry.parts.values())
+        task = entry.rewritten or (entry.task if sent else await self._rewrite(entry))
         plan = await self._plan(life, entry, task)
         shares = [
             Share(index=i, task=share, request=request, offset=i * plan.per_job, plan=plan)
@@ -330,5 +340,7 @@ def split(task: Task, per_job: int) -> list[Task]:
 
 
 def _remove(files: Iterable[Path]) -> None:
-    for file in files:
-        file.unlink(missing_ok=True)
+    # They only take up room: the next start tidies up, too.
+    with contextlib.suppress(OSError):
+        for file in files:
+            file.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from holodeck_gen._addresses import serves_locally, without_query
-from holodeck_gen._calls import DeadlineError, bounded
+from holodeck_gen._calls import DeadlineError, bounded, words
 from holodeck_gen._download import download, size_limit
 from holodeck_gen._gate import Concurrency, LocalGate
 from holodeck_gen._http import Clients
@@ -144,7 +144,7 @@ class Fetcher:
             raise
         except Exception as error:
             raise DownloadError(
-                f"{where} could not be downloaded: {error or type(error).__name__}",
+                f"{where} could not be downloaded: {words(error)}",
                 stage="download",
             ) from error
 

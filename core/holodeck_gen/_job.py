@@ -36,6 +36,8 @@ _log = Logger("holodeck_gen.job")
 
 #: Seconds between polls of a job that nobody waits for any more.
 LINGER_POLL_S = 30.0
+#: Seconds for which one refusal may hold back the requests of all jobs; the next one may again.
+LONGEST_HOLD_S = 60.0
 
 
 class Submits(Protocol):
@@ -69,6 +71,8 @@ class Job:
     events: EventQueue
     #: Runs what outlives the task: watching a slot that a job may still occupy.
     background: Callable[[Coroutine[Any, Any, None]], object]
+    #: Told of an answer that came at once, before anything can interrupt; makes it durable.
+    answered: Callable[[JobStatus], Awaitable[None]] | None = None
     attempts: int = 0
     ref: JobRef | None = attrs.field(default=None, init=False)
     wait_s: float = attrs.field(default=0.0, init=False)
@@ -136,7 +140,8 @@ class Job:
     async def renewed(self) -> JobStatus | None:
         """Ask an ended job once more, for addresses that have not expired."""
         try:
-            return await self._poller().ask()
+            async with asyncio.timeout(2 * self.settings.request_timeout(self.provider.limits)):
+                return await self._poller().ask()
         except Exception as error:
             _log.warning("job.renewal_failed", job_id=self.job_id, error=repr(error))
             return None
@@ -176,8 +181,9 @@ class Job:
                 if self.ref is None:
                     continue
                 try:
-                    if (await self._poller().ask()).final:
-                        return
+                    async with asyncio.timeout_at(bound):
+                        if (await self._poller().ask()).final:
+                            return
                 except (JobFailedError, ContentRejectedError):
                     return
                 except Exception as error:
@@ -188,7 +194,7 @@ class Job:
     def retrying(self, action: Action, error: RetryableError, wait_s: float) -> None:
         """Tell that a request is sent again after a while."""
         if isinstance(error, ThrottledError):
-            self.account.pace(self.provider, action).hold(wait_s)
+            self.account.pace(self.provider, action).hold(min(wait_s, LONGEST_HOLD_S))
         _log.warning(
             "request.retried",
             action=action,

@@ -142,7 +142,8 @@ FOLLOWS: dict[PartState, frozenset[PartState]] = {
     ),
     "submitted": frozenset({"finished", "fetched", "failed"}),
     "finished": frozenset({"finished", "fetched", "failed"}),
-    "fetched": frozenset({"stored", "failed"}),
+    # Back where the files are gone from the spool.
+    "fetched": frozenset({"finished", "fetched", "stored", "failed"}),
     "stored": frozenset({"failed"}),
     "failed": frozenset(),
     # Only an explicit decision, or a provider that cannot charge twice, leads back; one that

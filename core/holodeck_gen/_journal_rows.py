@@ -78,6 +78,16 @@ class Rows:
         )
         return [key for (key,) in rows]
 
+    def paid(self) -> bool:
+        """Whether a job, or a file that was not stored, is paid for."""
+        row = self.connection.execute(
+            "SELECT 1 FROM tasks WHERE state <> 'done' AND EXISTS ("
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state IN"
+            " ('submitted', 'finished', 'fetched') OR (parts.state = 'failed'"
+            " AND (files IS NOT NULL OR outputs IS NOT NULL))))"
+        )
+        return row.fetchone() is not None
+
     def was_replaced(self, key: str) -> bool:
         """Whether `key` stood for another task before."""
         row = self.connection.execute(
@@ -99,8 +109,9 @@ class Rows:
         """Whether no task needs more work."""
         row = self.connection.execute(
             "SELECT 1 FROM tasks WHERE state <> 'done' AND (state = 'open' OR EXISTS ("
-            " SELECT 1 FROM parts WHERE parts.task = tasks.number AND parts.state = 'failed'"
-            " AND (files IS NOT NULL OR outputs IS NOT NULL)))"
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state NOT IN"
+            " ('admitted', 'stored', 'failed') OR (parts.state = 'failed'"
+            " AND (files IS NOT NULL OR outputs IS NOT NULL)))))"
         )
         return row.fetchone() is None
 

@@ -15,7 +15,7 @@ from holodeck_gen._delivery import Delivery, Part, as_recorded
 from holodeck_gen._fetch import Fetcher, RawFile
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job, Submits
-from holodeck_gen._journal import Entry, Fetched, Journal, PartRecord, Plan
+from holodeck_gen._journal import IN_WORK, Entry, Fetched, Journal, PartRecord, Plan
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import JobStatus, Provider
 from holodeck_gen._settings import Settings
@@ -29,6 +29,8 @@ from holodeck_gen.errors import (
     JobTimeoutError,
     JournalError,
     PausedError,
+    ProviderError,
+    StorageError,
     SubmitUncertainError,
 )
 from holodeck_gen.events import EventQueue
@@ -75,6 +77,18 @@ class Life:
     def sent(self) -> bool:
         """Whether anything was submitted for it."""
         return any(job.attempts for job in self.jobs)
+
+    @property
+    def owed(self) -> bool:
+        """Whether something of it is, or may be, paid for and not finished."""
+        if self.held or any(job.open for job in self.jobs):
+            return True
+        begun = {job.key.index for job in self.jobs}
+        parts = self.entry.parts.items() if self.entry else ()
+        # Those that this run did not even come to: nothing is known against them.
+        return any(
+            part.state in (*IN_WORK, "uncertain") for index, part in parts if index not in begun
+        )
 
     @property
     def job_ids(self) -> tuple[str, ...]:
@@ -135,6 +149,7 @@ class PartRunner:
             pictures=share.task.n,
             offset=share.offset,
         )
+        job.answered = delivery.answered
         life.jobs.append(job)
         life.deliveries.append(delivery)
         try:
@@ -143,36 +158,57 @@ class PartRunner:
             job.account.consider(error)
             if self.journal.paused is not None:
                 self.accounts.pause(self.journal.paused)
+            elif isinstance(error, StorageError) and error.stage == "spool":
+                # Every further picture would be paid for and have no place to go.
+                self.accounts.pause(PausedError(f"paused: {error}", reason=str(error)))
+                if job.ref is not None and delivery.unrecorded:
+                    life.held = True
+                    return Part(error=error)
             elif isinstance(error, JournalError):
                 self.accounts.pause(PausedError(f"paused: {error}"))
             if job.open or isinstance(error, HELD):
                 life.held = True
                 return Part(error=error)
             return await delivery.failed(error)
+        except Exception as fault:
+            # A plugin's fault, or ours. It must not cancel the task's other parts.
+            _log.exception("part.crashed", part=str(job.key))
+            crash = ProviderError(f"unexpected {type(fault).__name__}: {fault}")
+            crash.__cause__ = fault
+            life.held = life.held or job.open
+            return Part(error=crash) if job.open else await delivery.failed(crash)
 
     async def _run(self, job: Job, delivery: Delivery, share: Share, record: PartRecord) -> Part:
+        key: str | None = None
         match record.state:
             case "stored":
                 return Part(artifacts=record.artifacts, cost=record.cost, error=record.error)
             case "failed":
                 return Part(error=record.error or JobFailedError("it failed in an earlier run"))
-            case "fetched":
+            case "fetched" if all(file.path.exists() for file in record.files):
                 return await delivery.store(record.files, as_recorded(record))
-            case "finished":
+            case "finished" | "fetched" if record.outputs:
+                # Somebody has deleted what was fetched, but it may still be had.
                 status = as_recorded(record)
+            case "fetched" if record.job is None:
+                raise StorageError(
+                    f"{record.files[0].path} is gone; it cannot be had again", stage="store"
+                )
             case _:
-                if record.state == "admitted" and (raws := await self._cached(job, share)):
+                # By what the inputs are now, not by what they may be when the job has ended.
+                key = await self._cache_key(share) if record.state == "admitted" else None
+                if key is not None and (raws := await self._cached(job, key)):
                     return await delivery.store(raws, JobStatus(phase="done"))
                 status = await self._status(job, share, record)
         raws = await delivery.fetch(status)
-        await self._keep(share, raws)
+        if self.cache is not None and key is not None and len(raws) >= share.task.n:
+            # What is not whole would stand in the way of what could be.
+            await asyncio.to_thread(self.cache.put, key, raws)
         return await delivery.store(raws, status)
 
-    async def _cached(self, job: Job, share: Share) -> tuple[RawFile, ...] | None:
+    async def _cached(self, job: Job, key: str) -> tuple[RawFile, ...] | None:
         """Files that an earlier generation made of the same request, brought into the spool."""
-        key = await self._cache_key(share)
-        if self.cache is None or key is None:
-            return None
+        assert self.cache is not None
         raws = await asyncio.to_thread(
             self.cache.get, key, spool=self.fetcher.folder, name=f"{job.key.submit_key}-cached"
         )
@@ -181,11 +217,6 @@ class PartRunner:
         _log.info("part.cached", part=str(job.key))
         await self.journal.record(job.key, Fetched(files=raws))
         return raws
-
-    async def _keep(self, share: Share, raws: tuple[RawFile, ...]) -> None:
-        key = await self._cache_key(share)
-        if self.cache is not None and key is not None:
-            await asyncio.to_thread(self.cache.put, key, raws)
 
     async def _cache_key(self, share: Share) -> str | None:
         if self.cache is None:

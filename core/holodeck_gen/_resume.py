@@ -71,7 +71,7 @@ def _changes(before: Any, now: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _check_unpaid(journal: SqliteJournal) -> None:
-    if journal.ledger.rows.in_work():
+    if journal.ledger.rows.paid():
         raise ConfigError(
             f"{journal.path} holds jobs that are paid for and not fetched; get them first with"
             f" 'holodeck-gen collect {journal.ledger.rows.folder}'"

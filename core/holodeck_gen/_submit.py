@@ -19,6 +19,7 @@ from holodeck_gen._retry import repeat
 from holodeck_gen._settings import Settings
 from holodeck_gen.errors import (
     GenerationError,
+    PausedError,
     ProviderError,
     RetryableError,
     SlotRefusedError,
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from holodeck_gen._values import JsonObject
 
 _log = Logger("holodeck_gen.submit")
+
+#: Seconds; who is asked to wait for longer is told so instead of being kept.
+LONGEST_WAIT_S = 600.0
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -63,6 +67,14 @@ class Submitter:
         async def on_retry(error: RetryableError, wait_s: float) -> None:
             if isinstance(error, SlotRefusedError):
                 slot.refused()
+            if wait_s > LONGEST_WAIT_S:
+                pause = PausedError(
+                    f"paused: {job.provider.name} wants no submit for {wait_s:g} s: {error}",
+                    reason=str(error),
+                    resume_after=wait_s,
+                )
+                job.account.pause(pause)
+                raise pause from error
             job.retrying("submit", error, wait_s)
 
         return await repeat(
@@ -107,6 +119,9 @@ class Submitter:
             await self._accepted(job, answer)
             return None
         self._tell(job)
+        if job.answered is not None:
+            # There is no job to ask again: a stop must not throw the answer away.
+            await job.answered(answer)
         return answer
 
     async def _accepted(self, job: Job, ref: JobRef) -> None:
@@ -143,10 +158,10 @@ class Submitter:
         uncertain = SubmitUncertainError(
             f"the answer to a submit was lost ({words(error)}); {job.provider.name} may have"
             " made and billed a job, so it is not sent again",
-            code=getattr(error, "code", None),
-            request_id=getattr(error, "request_id", None),
+            code=_text_of(error, "code"),
+            request_id=_text_of(error, "request_id"),
             provider=job.provider.name,
-            job_id=getattr(error, "job_id", None),
+            job_id=_text_of(error, "job_id"),
         )
         uncertain.__cause__ = error
         await self.journal.record(job.key, Uncertain(error=uncertain))
@@ -175,3 +190,9 @@ class Submitter:
 
     async def _record_refusal(self, job: Job, error: GenerationError) -> None:
         await self.journal.record(job.key, Refused(attempt=job.attempts, error=error))
+
+
+def _text_of(error: Exception, name: str) -> str | None:
+    """A fact of an error that may come from anywhere: some have methods of that name."""
+    fact = getattr(error, name, None)
+    return str(fact) if isinstance(fact, str | int) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -296,7 +297,9 @@ class TestUnknownJob:
         assert self.polls(answers) == ["again", "again", "running"]
 
     def test_it_is_lost_if_it_stays_unknown(self) -> None:
-        assert self.polls([tc3_error(self.CODE)] * 3) == ["again", "again", "lost"]
+        """It is paid for, so it is not given up before most of a minute has passed."""
+        answers = [tc3_error(self.CODE)] * 5
+        assert self.polls(answers, every_s=12.0) == ["again", "again", "again", "again", "lost"]
 
     def test_an_answer_in_between_begins_the_count_anew(self) -> None:
         unknown = tc3_error("ResourceNotFound")
@@ -314,7 +317,7 @@ class TestUnknownJob:
             poll("aiart", job("2"), model="hunyuan-image")
 
     @staticmethod
-    def polls(answers: list[Any]) -> list[str]:
+    def polls(answers: list[Any], *, every_s: float = 2.0) -> list[str]:
         async def main() -> list[str]:
             provider = FakeService([*answers]).provider("aiart")
             seen: list[str] = []
@@ -326,6 +329,7 @@ class TestUnknownJob:
                     seen.append("again")
                 except JobFailedError:
                     seen.append("lost")
+                await asyncio.sleep(every_s)
             return seen
 
         return run_virtual(main())

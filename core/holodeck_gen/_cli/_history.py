@@ -105,7 +105,8 @@ class History:
         # The newest line counts: before it was done, a task may have had one that it was held.
         told: dict[Any, Any] = {}
         for line in last_lines(results, _TAIL):
-            told.setdefault(line.get("key"), line.get("status"))
+            # Text, because people edit this file.
+            told.setdefault(str(line.get("key")), line.get("status"))
         whole = results.exists() and results.stat().st_size <= _TAIL
         limit = _UNWRITTEN if whole or not told else min(_UNWRITTEN, len(told) // 2)
         with reading(self.journal) as rows:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 #: Characters of a message; some services answer with a page.
 MAX_MESSAGE = 300
+#: Characters of a code.
+MAX_CODE = 100
+#: Seconds; more than that is no wait but a fault.
+MAX_RETRY_AFTER_S = 86_400.0
 
 
 @attrs.frozen(kw_only=True)
@@ -97,7 +101,8 @@ def fault_in(
     if told:
         error = told if isinstance(told, dict) else {"message": told}
         codes = [
-            _text(error.get(name)) for name in ("upstream_code", "Code", "code", "type", "Type")
+            _text(error.get(name))[:MAX_CODE]
+            for name in ("upstream_code", "Code", "code", "type", "Type")
         ]
         code, verdict = _first_known(codes, status)
         return Fault(
@@ -133,8 +138,8 @@ def retry_after(value: str | None, *, now: float) -> float | None:
         seconds = float(value)
     except ValueError:
         moment = http_date(value)
-        return None if moment is None else max(0.0, moment - now)
-    return seconds if 0 <= seconds < 86_400 else None
+        seconds = -1.0 if moment is None else max(0.0, moment - now)
+    return seconds if 0 <= seconds < MAX_RETRY_AFTER_S else None
 
 
 # Every answer has one, and those of one second are equal.

@@ -23,8 +23,9 @@ from holodeck_gen_providers.hunyuan._wire import DIRECT_READ_S, NO_JOB, FaultErr
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Polls that a job may be unknown for: right after its submit it is not known everywhere.
-UNKNOWN_POLLS = 2
+#: Seconds for which a job may be unknown: right after its submit it is not known everywhere, and
+#: it is paid for. Less than the deadline of a request, within which a resumed job is asked for.
+UNKNOWN_S = 45.0
 
 #: Seconds; pictures take half a minute to a minute and a half, models several minutes.
 _JOB_TIMEOUT_S = {"image": 600.0, "model3d": 1800.0}
@@ -48,7 +49,7 @@ class HunyuanProvider:
     others: tuple[Dialect, ...] = attrs.field(default=(), repr=False)
     billing: hg.Billing = attrs.field(default="paid", init=False)
     _account_key: str = attrs.field(init=False, repr=False)
-    _unknown: dict[str, int] = attrs.field(factory=dict, init=False, repr=False)
+    _unknown: dict[str, float] = attrs.field(factory=dict, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._account_key = self.wire.account.key
@@ -148,8 +149,8 @@ class HunyuanProvider:
         return self._reader(model, job.state, job_id=job.job_id).status(answer)
 
     def _not_known(self, job_id: str, failure: ProviderError) -> ProviderError:
-        polls = self._unknown[job_id] = self._unknown.get(job_id, 0) + 1
-        if polls <= UNKNOWN_POLLS:
+        now = asyncio.get_running_loop().time()
+        if now - self._unknown.setdefault(job_id, now) < UNKNOWN_S:
             return TransientError(
                 str(failure), code=failure.code, provider=self.name, job_id=job_id
             )

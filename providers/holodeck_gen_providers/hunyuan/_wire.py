@@ -142,7 +142,7 @@ class Wire:
         date = http_date(response.headers.get("date"))
         now = self._now() if date is None else date
         fields = _inner(parsed, "Response" if self._signed else "")
-        if fields and response.status_code == 200 and fields.get(job_field):
+        if fields and response.is_success and fields.get(job_field):
             return Answer(fields=fields, at=now)
         fault = fault_in(
             parsed,
