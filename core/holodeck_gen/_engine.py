@@ -15,6 +15,7 @@ from holodeck_gen._journal import Entry, Journal, Plan, Retry
 from holodeck_gen._log import Logger
 from holodeck_gen._outcome import Failure, Outcome, Result, State
 from holodeck_gen._part import HELD, Life, PartRunner, Share
+from holodeck_gen._place import is_invocation
 from holodeck_gen._provider import Prepared, Provider
 from holodeck_gen._settings import Settings
 from holodeck_gen._stages import Rewriter
@@ -168,8 +169,10 @@ class Engine:
             error = reworded(error, f"{error}; {_whereabouts(path, known=bool(life.job_ids))}")
         if state == "failed" and isinstance(error, DownloadError) and (path := self.journal.path):
             # Its addresses expire, so whoever reads this should know before.
-            rest = f"it is paid for; {_whereabouts(path, known=True)}, or run the same again"
-            error = reworded(error, f"{error}; {rest}")
+            rest = f"it is paid for; {_whereabouts(path, known=True)}"
+            # What has no journal of its own would be paid for again.
+            again = "" if is_invocation(path) else ", or run the same again"
+            error = reworded(error, f"{error}; {rest}{again}")
         artifacts = error.artifacts if isinstance(error, PartialResultError) else ()
         return Failure(
             task=life.task,

@@ -81,9 +81,14 @@ def runs_folder() -> Path:
     return platformdirs.user_state_path("holodeck-gen", appauthor=False) / "runs"
 
 
+def is_invocation(journal: Path) -> bool:
+    """Whether it is a single invocation's: the same work again has another journal."""
+    return journal.absolute().parent.parent == runs_folder().absolute()
+
+
 def remove_finished(journal: Path, *, finished: bool) -> None:
     """Remove a single invocation's folder in which nothing is needed any more."""
-    if finished and journal.absolute().parent.parent == runs_folder().absolute():
+    if finished and is_invocation(journal):
         shutil.rmtree(journal.parent, ignore_errors=True)
 
 

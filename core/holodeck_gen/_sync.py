@@ -161,17 +161,18 @@ class Studio:
         The iterable is read in another thread, so that slots stay busy while the caller is.
         """
         outcomes = self._studio.map(tasks, ordered=ordered, resumed=resumed, limit=limit)
+        turn = asyncio.Lock()
         try:
             while True:
                 try:
-                    outcome = self._call(_next(outcomes))
+                    outcome = self._call(_next(outcomes, turn))
                 except StopAsyncIteration:
                     return
                 yield outcome
         finally:
             # The generator is left by break, by an exception or at the end.
             if self._loop is not None:
-                self._call(_close(outcomes))
+                self._call(_close(outcomes, turn))
 
     def generate_all(self, tasks: Iterable[Task | str]) -> list[Outcome]:
         """Run tasks; return outcomes in input order. As `AsyncStudio.generate_all`."""
@@ -238,12 +239,16 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self._process = os.getpid()
-        self._runner = asyncio.Runner()
+        # With a factory of its own, a runner leaves the caller's current loop alone.
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
         self._loop = self._runner.get_loop()
-        self._thread = threading.Thread(
-            target=self._loop.run_forever, name="holodeck-gen", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="holodeck-gen", daemon=True)
         self._thread.start()
+
+    def _run(self) -> None:
+        self._loop.run_forever()
+        # Here, because the thread of who closes it may be in a loop of its own.
+        self._runner.close()
 
     def call(self, work: Coroutine[Any, Any, T]) -> T:
         if os.getpid() != self._process:
@@ -265,13 +270,15 @@ class _LoopThread:
             return
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
-        self._runner.close()
 
 
-# What asynchronous generators return can be awaited, but is not a coroutine.
-async def _next(outcomes: AsyncGenerator[Outcome, None]) -> Outcome:
-    return await anext(outcomes)
+# What asynchronous generators return can be awaited, but is not a coroutine. They take turns,
+# because a call that Ctrl-C took back may still be in the generator when that is closed.
+async def _next(outcomes: AsyncGenerator[Outcome, None], turn: asyncio.Lock) -> Outcome:
+    async with turn:
+        return await anext(outcomes)
 
 
-async def _close(outcomes: AsyncGenerator[Outcome, None]) -> None:
-    await outcomes.aclose()
+async def _close(outcomes: AsyncGenerator[Outcome, None], turn: asyncio.Lock) -> None:
+    async with turn:
+        await outcomes.aclose()

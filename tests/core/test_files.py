@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holodeck_gen.errors import StorageError
-from holodeck_gen.files import check_writable, place, safe_component, safe_name, tidy
+from holodeck_gen.files import check_writable, overwrite, place, safe_component, safe_name, tidy
 
 
 @pytest.fixture
@@ -161,3 +161,45 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot write into"):
         check_writable(tmp_path / "file" / "out")
+
+
+class TestOverwrite:
+    """For files that their users name."""
+
+    def test_replaces_what_is_there(self, tmp_path: Path, picture: Path) -> None:
+        target = tmp_path / "new" / "a.png"
+        assert overwrite(picture, target) == target
+        picture.write_bytes(b"another")
+        overwrite(picture, target)
+        assert target.read_bytes() == b"another"
+        assert list(target.parent.iterdir()) == [target]
+
+    def test_keeps_what_is_there_when_it_fails(
+        self, tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = tmp_path / "a.png"
+        target.write_text("old")
+
+        def full(_descriptor: int) -> None:
+            raise OSError("no space left")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="no space left"):
+            overwrite(picture, target)
+        assert target.read_text() == "old"
+        assert sorted(each.name for each in tmp_path.iterdir()) == ["a.png", picture.name]
+
+    def test_follows_a_link(self, tmp_path: Path, picture: Path) -> None:
+        (tmp_path / "disk").mkdir()
+        (tmp_path / "a.png").symlink_to(tmp_path / "disk" / "b.png")
+        overwrite(picture, tmp_path / "a.png")
+        assert (tmp_path / "a.png").is_symlink()
+        assert (tmp_path / "disk" / "b.png").read_bytes() == b"picture"
+
+    def test_is_as_readable_as_the_umask_allows(self, tmp_path: Path, picture: Path) -> None:
+        mask = os.umask(0o027)
+        try:
+            written = overwrite(picture, tmp_path / "a.png")
+        finally:
+            os.umask(mask)
+        assert written.stat().st_mode & 0o777 == 0o640
