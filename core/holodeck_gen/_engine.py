@@ -27,6 +27,7 @@ from holodeck_gen.errors import (
     PartialResultError,
     ProviderError,
     RewriteError,
+    SubmitUncertainError,
     TaskCancelledError,
     TaskError,
 )
@@ -165,7 +166,8 @@ class Engine:
             )
         if state is None:
             state = "held" if life.owed or isinstance(error, HELD) else "failed"
-        if state == "held" and (path := self.journal.path) and (life.job_ids or life.sent):
+        lost = isinstance(error, SubmitUncertainError) or any(job.open for job in life.jobs)
+        if state == "held" and (lost or life.job_ids) and (path := self.journal.path):
             error = reworded(error, f"{error}; {_whereabouts(path, known=bool(life.job_ids))}")
         if state == "failed" and isinstance(error, DownloadError) and (path := self.journal.path):
             # Its addresses expire, so whoever reads this should know before.

@@ -76,7 +76,8 @@ def _stored(step: Stored, _now: float, folder: Path) -> tuple[Any, ...]:
 
 #: In their order within a batch.
 _KINDS: dict[type[Step], _Kind] = {
-    Submitting: _Kind(("attempt",), lambda step, _now, _folder: (step.attempt,)),
+    # Without the error of an earlier refusal: it would speak for a submit that has no answer.
+    Submitting: _Kind(("attempt", "error"), lambda step, _now, _folder: (step.attempt, None)),
     Refused: _Kind(
         ("attempt", "error"), lambda step, _now, _folder: (step.attempt, dumps(step.error))
     ),

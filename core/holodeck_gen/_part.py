@@ -169,14 +169,14 @@ class PartRunner:
             if job.open or isinstance(error, HELD):
                 life.held = True
                 return Part(error=error)
-            return await delivery.failed(error)
+            return await _failed(life, delivery, error)
         except Exception as fault:
             # A plugin's fault, or ours. It must not cancel the task's other parts.
             _log.exception("part.crashed", part=str(job.key))
             crash = ProviderError(f"unexpected {type(fault).__name__}: {fault}")
             crash.__cause__ = fault
             life.held = life.held or job.open
-            return Part(error=crash) if job.open else await delivery.failed(crash)
+            return Part(error=crash) if job.open else await _failed(life, delivery, crash)
 
     async def _run(self, job: Job, delivery: Delivery, share: Share, record: PartRecord) -> Part:
         key: str | None = None
@@ -252,3 +252,12 @@ class PartRunner:
         )
         job.ref = record.job
         return job
+
+
+async def _failed(life: Life, delivery: Delivery, error: GenerationError) -> Part:
+    """A part's end without its files, which the journal may refuse; its siblings go on."""
+    try:
+        return await delivery.failed(error)
+    except GenerationError as refusal:
+        life.held = True
+        return Part(error=refusal)

@@ -583,10 +583,6 @@ def _end_of(entry: Entry) -> str:
     return str(json.loads(entry.ending or '{"status": "open"}')["status"])
 
 
-# The "ci" profile's examples find one fault that is not mended yet: a failure that is told
-# without the files of its finished parts, which the journal tells.
-pytestmark = pytest.mark.long
-
 TestKills = Kills.TestCase
 TestKills.settings = settings(max_examples=40, stateful_step_count=6)
 

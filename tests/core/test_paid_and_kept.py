@@ -14,6 +14,7 @@ import holodeck_gen as hg
 from helpers import collect, failure_of, no_plugins, opened, result_of
 from holodeck_gen._audit import status
 from holodeck_gen.errors import (
+    AuthError,
     ConfigError,
     JobFailedError,
     PausedError,
@@ -166,6 +167,26 @@ class TestHeld:
         assert failure.state == "held"
         assert len(runs.store.files) == 1
         assert status(runs.journal).tasks["held"] == 1
+
+    def test_only_what_may_be_paid_for_is_said_to_be_kept_in_mind(self, runs: Runs) -> None:
+        refused = AuthError("no such key", not_created=True)
+        runs.provider = ScriptedProvider(
+            limits=hg.Limits(max_jobs=1),
+            scripts={
+                CAT.prompt: Script(submits=["lose"]),
+                DOG.prompt: Script(submits=[refused]),
+            },
+        )
+        assert "holodeck-gen audit" in str(failure_of(runs.run(CAT)["cat"]).error)
+
+        async def main() -> hg.Outcome:
+            async with runs.opened() as studio:
+                outcome: hg.Outcome = await studio.submit(DOG).outcome()
+                return outcome
+
+        failure = failure_of(run_virtual(main()))
+        assert failure.state == "held"
+        assert "holodeck-gen" not in str(failure.error)
 
 
 class TestSpool:

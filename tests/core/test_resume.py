@@ -21,6 +21,7 @@ from holodeck_gen.errors import (
     JobTimeoutError,
     JournalLockedError,
     ProcessingError,
+    SlotRefusedError,
     SubmitUncertainError,
     ThrottledError,
     UnknownNameError,
@@ -288,6 +289,18 @@ class TestUncertain:
         failure = failure_of(runs.run(CAT)["cat"])
         assert isinstance(failure.error, SubmitUncertainError)
         assert (failure.state, runs.jobs) == ("held", 1)
+
+    def test_a_refusal_before_it_does_not_speak_for_it(self, runs: Runs) -> None:
+        refused = SlotRefusedError("too many", not_created=True)
+        runs.provider.scripts = {"a cat": Script(submits=[refused, "late"])}
+        task = hg.Task("a cat", id="cat", n=2)
+        runs.killed(task, after_s=60, request_timeout_s=3600, concurrency=1)
+        runs.provider.scripts = {}
+        failure = failure_of(runs.run(task)["cat"])
+        assert status(runs.journal).tasks["held"] == 1
+        assert "the process ended while a submit was on its way" in str(
+            failure.error.__cause__ or failure.error
+        )
 
     def test_what_costs_nothing_begins_again(self, runs: Runs) -> None:
         runs.provider.billing = "free"

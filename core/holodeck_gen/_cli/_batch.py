@@ -229,5 +229,5 @@ class Batch:
         if self.expanded:
             return f"{why}: some tasks may be left"
         if not self._left:
-            return f"{why}: all tasks were begun"
+            return f"{why}: what is held can go on"
         return f"{why}: {self._left} of {self.check.count} tasks are left"
