@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from holodeck_gen._config import Config
     from holodeck_gen._generate import agenerate, generate, provider
     from holodeck_gen._handle import AsyncHandle
+    from holodeck_gen._nearest import did_you_mean
     from holodeck_gen._outcome import Failure, Outcome, Result
     from holodeck_gen._provider import (
         Billing,
@@ -71,6 +72,7 @@ __all__ = [
     "Url",
     "agenerate",
     "attach",
+    "did_you_mean",
     "generate",
     "hookimpl",
     "provider",
@@ -82,6 +84,7 @@ _MODULES = {
     "_config": ("Config",),
     "_generate": ("agenerate", "generate", "provider"),
     "_handle": ("AsyncHandle",),
+    "_nearest": ("did_you_mean",),
     "_outcome": ("Failure", "Outcome", "Result"),
     "_provider": (
         "Billing",

@@ -8,10 +8,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
-import secrets
 import shutil
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -20,7 +19,7 @@ import attrs
 from holodeck_gen._codec import dumps, from_json, to_json
 from holodeck_gen._fetch import RawFile
 from holodeck_gen._log import Logger
-from holodeck_gen.files import sync_folder
+from holodeck_gen.files import overwrite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,12 +106,10 @@ class Cache:
                 if not target.exists():
                     _place(target, raw.path)
                 files.append({**to_json(raw), "path": sha256})
-            entry = self._entry(key)
-            entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            aside = _aside(entry)
-            aside.write_text(dumps({"version": _VERSION, "files": files}), encoding="utf-8")
-            _place(entry, aside)
-            aside.unlink()
+            with tempfile.NamedTemporaryFile("w", encoding="utf-8") as entry:
+                entry.write(dumps({"version": _VERSION, "files": files}))
+                entry.flush()
+                _place(self._entry(key), Path(entry.name))
         except OSError as error:
             _log.warning("cache.not_written", folder=str(self.folder), error=error.strerror)
 
@@ -152,22 +149,8 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _aside(path: Path) -> Path:
-    return path.with_name(f".{secrets.token_hex(8)}.part")
-
-
 def _place(target: Path, source: Path) -> None:
     """Copy `source` to `target`, which is whole or absent; the last of two writers wins."""
+    # Nobody else may look into the folder, whatever the files' own permissions.
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    aside = _aside(target)
-    try:
-        with source.open("rb") as stream, aside.open("xb") as sink:
-            os.chmod(aside, 0o600)
-            shutil.copyfileobj(stream, sink, 1 << 20)
-            sink.flush()
-            os.fsync(sink.fileno())
-        os.replace(aside, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            aside.unlink()
-    sync_folder(target.parent)
+    overwrite(source, target)

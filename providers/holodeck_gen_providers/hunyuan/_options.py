@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import holodeck_gen as hg
 from holodeck_gen.errors import InvalidTaskError
-from holodeck_gen_providers.hunyuan._near import did_you_mean
 
 if TYPE_CHECKING:
     from holodeck_gen_providers.hunyuan._tables import Model, Option
@@ -28,7 +28,7 @@ def wire_options(given: Mapping[str, Any], model: Model, *, pascal: bool) -> dic
         option = model.options.get(name)
         if option is None:
             raise InvalidTaskError(
-                f"{model.name} has no option {name!r}{did_you_mean(name, model.options)}"
+                f"{model.name} has no option {name!r}{hg.did_you_mean(name, model.options)}"
             )
         if value is not None:
             fields[option.field] = _value(value, option, name, pascal=pascal)
@@ -76,7 +76,7 @@ def _text(value: Any, option: Option, name: str) -> str:
     if option.choices:
         folded = {choice.casefold(): choice for choice in option.choices}
         if text.casefold() not in folded:
-            raise InvalidTaskError(f"{name} has no {text!r}{did_you_mean(text, option.choices)}")
+            raise InvalidTaskError(f"{name} has no {text!r}{hg.did_you_mean(text, option.choices)}")
         return folded[text.casefold()]
     if option.maximum is not None and len(text) > option.maximum:
         raise InvalidTaskError(f"{name} has {len(text)} characters; {option.maximum} are taken")
@@ -89,7 +89,7 @@ def _object(value: Any, members: Mapping[str, Any], name: str, *, pascal: bool) 
     fields: dict[str, Any] = {}
     for key, item in value.items():
         if key not in members:
-            raise InvalidTaskError(f"{name} has no {key!r}{did_you_mean(key, members)}")
+            raise InvalidTaskError(f"{name} has no {key!r}{hg.did_you_mean(key, members)}")
         inner = members[key]
         if inner is not None:
             item = _object(item, inner, f"{name}.{key}", pascal=pascal)

@@ -8,7 +8,6 @@ import attrs
 
 import holodeck_gen as hg
 from holodeck_gen.errors import InvalidTaskError
-from holodeck_gen_providers.hunyuan._near import did_you_mean
 from holodeck_gen_providers.hunyuan._options import wire_options
 from holodeck_gen_providers.hunyuan._references import note
 from holodeck_gen_providers.hunyuan._services import STYLES
@@ -37,7 +36,7 @@ def choose_model(
     hint = (
         f"; it is served by dialect {' or '.join(elsewhere)}"
         if elsewhere
-        else did_you_mean(name, dialect.names)
+        else hg.did_you_mean(name, dialect.names)
     )
     raise InvalidTaskError(f"dialect {dialect.name} has no model {name!r}{hint}")
 
@@ -143,7 +142,7 @@ class _Translation:
         code = style if style in known else codes.get(style, style)
         if known and code not in known:
             raise InvalidTaskError(
-                f"{self.model.name} has no style {style!r}{did_you_mean(style, known)}"
+                f"{self.model.name} has no style {style!r}{hg.did_you_mean(style, known)}"
             )
         return code
 
