@@ -93,8 +93,11 @@ def own_logging() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-def pytest_collection_finish() -> None:
-    # Tests on virtual time collect garbage to find lost exceptions; what the imports made
-    # need not be looked through each time.
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> None:
+    """Leave what is there before a module out of the search for garbage.
+
+    Tests on virtual time collect it to find lost exceptions, once for each example.
+    """
     gc.collect()
     gc.freeze()

@@ -34,6 +34,7 @@ from holodeck_gen.errors import (
     StorageError,
     TransientError,
 )
+from holodeck_gen.testing import run_virtual
 from runs import CAT, DOG, Runs
 
 if TYPE_CHECKING:
@@ -331,7 +332,7 @@ class TestLog:
                 await studio.submit(CAT).outcome()
                 shutil.copytree(runs.folder, runs.folder.parent / "left")
 
-        asyncio.run(main())
+        run_virtual(main())
         runs.folder = runs.folder.parent / "left"
         runs.journal.with_name("journal.sqlite3-wal").unlink()
         runs.journal.unlink()
