@@ -283,6 +283,11 @@ class TestGenerate:
         assert outcome.path == Path("x.png").absolute()
         assert result.stderr == "warning: it is only a fake\n"
 
+    def test_the_kind_is_said_for_tasks_that_do_not(self) -> None:
+        arguments = ("--kind", "model3d", "-o", "x.png", "--json")
+        found = json.loads(invoke("generate", "a cup", "-p", "fake", *arguments).stdout)
+        assert found["task"]["kind"] == "model3d"
+
     def test_several_pictures_are_several_lines(self) -> None:
         result = invoke("generate", "a cat", "-p", "fake", "-n", "3", "-o", "cat.png")
         assert len(set(result.stdout.splitlines())) == 3

@@ -20,7 +20,7 @@ from holodeck_gen._task import Task
 _Command: TypeAlias = Callable[..., Any]
 
 #: Task fields that an option sets where a task says nothing.
-_FIELDS = ("model", "size", "seed", "n", "style", "negative_prompt")
+_FIELDS = ("kind", "model", "size", "seed", "n", "style", "negative_prompt")
 _SETTINGS = ("provider", "concurrency", "store")
 _LISTS = ("rewrite", "expand", "process")
 
@@ -149,6 +149,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 _WORK = (
     click.option("-p", "--provider", metavar="NAME", help="Who makes the pictures."),
+    click.option("--kind", metavar="KIND", help="What to make, such as image or model3d."),
     click.option("--model", metavar="NAME", help="The provider's name of a model."),
     click.option("--size", metavar="WxH", help="Such as 1024x768."),
     click.option("--seed", type=int, metavar="N", help="Makes a picture repeatable."),
