@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
@@ -24,6 +25,7 @@ from holodeck_gen.errors import (
     GenerationError,
     JobFailedError,
     RetryableError,
+    SlotRefusedError,
     SubmitUncertainError,
     ThrottledError,
 )
@@ -94,10 +96,22 @@ class Job:
         """
         clock = asyncio.get_running_loop().time
         began = clock()
-        self.account.check()
-        slot = await self.gate.slot(priority=priority)
-        self.wait_s = clock() - began
-        return await self._hold(slot, lambda: submits.submit(self, request, slot), clock())
+        wait = self.settings.submit_policy().waits()
+        while True:
+            self.account.check()
+            slot = await self.gate.slot(priority=priority)
+            self.wait_s = clock() - began
+            submit = partial(submits.submit, self, request, slot)
+            try:
+                return await self._hold(slot, submit, clock())
+            except SlotRefusedError as error:
+                if self.open:
+                    # It came for a poll: this job exists.
+                    raise
+                # Its slot is free again, for whoever is refused no more than this one.
+                wait_s = wait(error)
+                self.retrying("submit", error, wait_s)
+                await asyncio.sleep(wait_s)
 
     async def resume(self, ref: JobRef, *, age_s: float) -> JobStatus:
         """Go on with a job that an earlier run began; as `run`.

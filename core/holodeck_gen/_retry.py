@@ -51,20 +51,34 @@ async def repeat(
     *,
     sleep: Callable[[float], Awaitable[None]],
     on_retry: Callable[[RetryableError, float], Awaitable[None]],
+    final: tuple[type[RetryableError], ...] = (),
 ) -> T:
     """Await `request()`, again after every `RetryableError` as far as `policy` allows.
 
     A refusal of the slot or the pace is not the request's fault and uses up no attempt.
+
+    Args:
+        request: Sends it.
+        policy: How often and how soon.
+        sleep: Waits for so many seconds.
+        on_retry: Told of each error and the seconds until the next try.
+        final: Errors that are raised although they are retryable.
     """
+
+    def again(error: BaseException) -> bool:
+        return isinstance(error, RetryableError) and not isinstance(error, final)
+
     try:
         # Entering tenacity costs more than the request's own bookkeeping; most succeed.
         return await request()
     except RetryableError as error:
+        if not again(error):
+            raise
         first = error
     wait = policy.waits()
     counted = 0
 
-    async def again() -> T:
+    async def another() -> T:
         nonlocal first
         if first is not None:
             error, first = first, None  # type: ignore[assignment]
@@ -88,10 +102,10 @@ async def repeat(
         return wait(error) if isinstance(error, RetryableError) else 0.0
 
     return await tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception_type(RetryableError),
+        retry=tenacity.retry_if_exception(again),
         stop=exhausted,
         wait=next_wait,
         sleep=sleep,
         before_sleep=before_sleep,
         reraise=True,
-    )(again)
+    )(another)

@@ -54,6 +54,7 @@ class Submitter:
             Its final status where the service answers at once; else None, and `job.ref` is set.
 
         Raises:
+            SlotRefusedError: There are too many jobs at once; the slot has been told.
             SubmitUncertainError: There may be a job, and nobody knows its id.
             GenerationError: There is none.
         """
@@ -65,21 +66,21 @@ class Submitter:
             return await finish(asyncio.ensure_future(self._send_and_record(job, request)))
 
         async def on_retry(error: RetryableError, wait_s: float) -> None:
-            if isinstance(error, SlotRefusedError):
-                slot.refused()
-            if wait_s > LONGEST_WAIT_S:
-                pause = PausedError(
-                    f"paused: {job.provider.name} wants no submit for {wait_s:g} s: {error}",
-                    reason=str(error),
-                    resume_after=wait_s,
-                )
-                job.account.pause(pause)
-                raise pause from error
+            _pause_if_long(job, error, wait_s)
             job.retrying("submit", error, wait_s)
 
-        return await repeat(
-            send, self.settings.submit_policy(), sleep=asyncio.sleep, on_retry=on_retry
-        )
+        try:
+            return await repeat(
+                send,
+                self.settings.submit_policy(),
+                sleep=asyncio.sleep,
+                on_retry=on_retry,
+                final=(SlotRefusedError,),
+            )
+        except SlotRefusedError as error:
+            slot.refused()
+            _pause_if_long(job, error, error.retry_after or 0.0)
+            raise
 
     async def settle(self, job: Job, error: GenerationError) -> None:
         """Find out what became of an uncertain submit; afterwards `job` runs or is not begun.
@@ -190,6 +191,22 @@ class Submitter:
 
     async def _record_refusal(self, job: Job, error: GenerationError) -> None:
         await self.journal.record(job.key, Refused(attempt=job.attempts, error=error))
+
+
+def _pause_if_long(job: Job, error: RetryableError, wait_s: float) -> None:
+    """Pause the account where the provider wants nothing for long.
+
+    Raises:
+        PausedError: It does.
+    """
+    if wait_s > LONGEST_WAIT_S:
+        pause = PausedError(
+            f"paused: {job.provider.name} wants no submit for {wait_s:g} s: {error}",
+            reason=str(error),
+            resume_after=wait_s,
+        )
+        job.account.pause(pause)
+        raise pause from error
 
 
 def _text_of(error: Exception, name: str) -> str | None:

@@ -102,3 +102,18 @@ def test_a_final_error_after_a_retry_ends_it() -> None:
 def test_patience_without_end() -> None:
     request = Request(*[TransientError("")] * 50)
     assert request.run(RetryPolicy(attempts=None)) == "done"
+
+
+def test_what_is_final_for_the_caller_is_not_repeated() -> None:
+    request = Request(TransientError(""), SlotRefusedError(""))
+    with pytest.raises(SlotRefusedError):
+        run_virtual(
+            repeat(
+                request,
+                RetryPolicy(),
+                sleep=asyncio.sleep,
+                on_retry=request.on_retry,
+                final=(SlotRefusedError,),
+            )
+        )
+    assert request.calls == 2
