@@ -11,8 +11,9 @@ import attrs
 
 from holodeck_gen._addresses import serves_locally, without_query
 from holodeck_gen._calls import DeadlineError, bounded, words
+from holodeck_gen._ceiling import Concurrency
 from holodeck_gen._download import download, size_limit
-from holodeck_gen._gate import Concurrency, LocalGate
+from holodeck_gen._gate import LocalGate
 from holodeck_gen._http import Clients
 from holodeck_gen._inspect import is_whole
 from holodeck_gen._log import Logger

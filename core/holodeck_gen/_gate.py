@@ -1,72 +1,78 @@
 """Job slots: how many jobs of one account and quota key may be between submit and end.
 
-`Gate` is the seam; `LocalGate` serves one studio.
+`Gate` is the seam; `LocalGate` serves one studio, `Seats` what it shares with others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
 from typing import Protocol
 
 import attrs
 
+from holodeck_gen._ceiling import Ceiling, Concurrency, Grant
+from holodeck_gen._line import Group, Line, Waiter
 from holodeck_gen._provider import Limits
-from holodeck_gen.errors import ConfigError, PausedError
+from holodeck_gen.errors import PausedError
 
-#: Jobs at once where neither the user nor the provider says: one is always allowed.
-UNKNOWN_QUOTA = 1
+#: Seconds until it is looked again whether others have left a slot: nobody tells.
+LOOK_AGAIN_S = 0.25
 
 
-@attrs.frozen(kw_only=True)
-class Concurrency:
-    """How many jobs at once the user allows.
+class Seats(Protocol):
+    """Who occupies the slots, over all studios that share them. Quick; never blocks.
 
-    Attributes:
-        minimum: Where an automatic search starts; None means at the provider's own figure.
-        maximum: Never more; None means what the provider accepts.
+    A key names one submit: the part's `submit_key`.
     """
 
-    minimum: int | None = None
-    maximum: int | None = None
+    def others(self) -> int:
+        """Slots that are occupied by others than this gate."""
+        ...
 
-    @classmethod
-    def parse(cls, value: int | str | Concurrency) -> Concurrency:
-        """Read ``N``, ``"auto"`` or ``"MIN-MAX"``.
+    def take(self, key: str, limit: int) -> bool:
+        """Occupy one slot, unless all together have `limit` already."""
+        ...
 
-        Raises:
-            ConfigError: It is none of these.
-        """
-        if isinstance(value, Concurrency):
-            return value
-        text = str(value).strip()
-        if text == "auto":
-            return cls()
-        low, dash, high = text.partition("-")
-        if not isinstance(value, bool) and low.isdecimal() and (high.isdecimal() or not dash):
-            minimum, maximum = int(low), int(high or low)
-            if 1 <= minimum <= maximum:
-                return cls(minimum=minimum, maximum=maximum)
-        raise ConfigError(
-            f"concurrency must be a number of at least 1, 'auto' or 'MIN-MAX', not {value!r}"
-        )
+    def occupy(self, key: str) -> None:
+        """Occupy one slot, above every limit if need be."""
+        ...
 
-    def start(self, limits: Limits) -> int:
-        """The ceiling to begin with."""
-        documented = limits.max_jobs or UNKNOWN_QUOTA
-        low = self.minimum or documented
-        return min(low, self.maximum or low)
+    def leave(self, key: str) -> None:
+        """Give it back."""
+        ...
 
-    def top(self, limits: Limits) -> int | None:
-        """The ceiling that is never passed."""
-        return self.maximum if self.maximum is not None else limits.max_jobs
+
+class OwnSeats:
+    """Seats that nobody else uses: the gate's own count is all there is."""
+
+    def others(self) -> int:
+        """None."""
+        return 0
+
+    def take(self, key: str, limit: int) -> bool:
+        """The gate has asked its own count already."""
+        return True
+
+    def occupy(self, key: str) -> None:
+        """Nobody needs to know."""
+
+    def leave(self, key: str) -> None:
+        """Nobody needs to know."""
 
 
 class Slot(Protocol):
     """One job's place; held from before the submit to the job's end."""
 
-    def refused(self) -> None:
-        """The provider says that there are too many jobs at once."""
+    def accepted(self) -> None:
+        """The provider has taken the submit."""
+        ...
+
+    def refused(self, *, retry_after_s: float | None = None) -> float:
+        """Give the place back: the provider says that there are too many jobs at once.
+
+        Returns:
+            Seconds until the next submit is tried, at the soonest.
+        """
         ...
 
     def release(self, *, clean: bool) -> None:
@@ -92,11 +98,25 @@ class Gate(Protocol):
         """How many wait for a slot."""
         ...
 
-    async def slot(self, *, priority: int = 0) -> Slot:
-        """Wait for a free slot; higher priorities first, then in order."""
+    @property
+    def starved_s(self) -> float:
+        """Seconds for which every submit was refused although nothing of ours runs."""
         ...
 
-    def occupy(self) -> Slot:
+    async def slot(
+        self, *, key: str = "", priority: int = 0, group: Group = None, again: bool = False
+    ) -> Slot:
+        """Wait for a free slot.
+
+        Args:
+            key: Of the part that it is for.
+            priority: Higher ones first.
+            group: Groups of equal priority are served in turn.
+            again: It was refused: it comes first among those of its priority.
+        """
+        ...
+
+    def occupy(self, *, key: str = "") -> Slot:
         """Take a slot for a job that runs already, above the ceiling if need be."""
         ...
 
@@ -107,85 +127,126 @@ class Gate(Protocol):
 
 @attrs.define(eq=False)
 class LocalGate:
-    """A gate for one studio: a ceiling that falls on a refusal and grows while it is in use."""
+    """A gate for one studio."""
 
     concurrency: Concurrency
     limits: Limits
-    ceiling: int = attrs.field(init=False)
+    seats: Seats = attrs.field(factory=OwnSeats, kw_only=True)
     held: int = attrs.field(default=0, init=False)
-    _waiting: list[tuple[int, int, asyncio.Future[None]]] = attrs.field(factory=list, init=False)
-    _sequence: int = attrs.field(default=0, init=False)
-    _clean: int = attrs.field(default=0, init=False)
+    waiting: int = attrs.field(default=0, init=False)
+    _ceiling: Ceiling = attrs.field(init=False)
+    _line: Line = attrs.field(factory=Line, init=False)
+    _timer: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.ceiling = self.concurrency.start(self.limits)
+        self._ceiling = Ceiling(self.concurrency, self.limits)
 
     @property
-    def waiting(self) -> int:
-        return len(self._waiting)
+    def ceiling(self) -> int:
+        return self._ceiling.value
 
-    async def slot(self, *, priority: int = 0) -> Slot:
-        if self._waiting or self.held >= self.ceiling:
-            turn = asyncio.get_running_loop().create_future()
-            self._sequence += 1
-            heapq.heappush(self._waiting, (-priority, self._sequence, turn))
-            self._wake()
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled() and turn.exception() is None:
-                    self._give_back()
-                raise
-        else:
-            self.held += 1
-        return _LocalSlot(self)
+    @property
+    def starved_s(self) -> float:
+        since = self._ceiling.starved_since
+        return 0.0 if since is None else _now() - since
 
-    def occupy(self) -> Slot:
+    async def slot(
+        self, *, key: str = "", priority: int = 0, group: Group = None, again: bool = False
+    ) -> Slot:
+        turn: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(key=key, turn=turn)
+        self._line.push(waiter, priority=priority, group=group, again=again)
+        self.waiting += 1
+        self._wake()
+        try:
+            grant = await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                _LocalSlot(self, key, turn.result()).release(clean=False)
+            raise
+        finally:
+            self.waiting -= 1
+        return _LocalSlot(self, key, grant)
+
+    def occupy(self, *, key: str = "") -> Slot:
+        self.seats.occupy(key)
         self.held += 1
-        return _LocalSlot(self)
+        return _LocalSlot(self, key, None)
 
     def dismiss(self, reason: PausedError) -> None:
-        for _, _, turn in self._waiting:
-            if not turn.done():
-                turn.set_exception(PausedError(str(reason), reason=reason.reason))
-        self._waiting.clear()
-
-    def _refused(self) -> None:
-        # A number given by the user is not searched, only obeyed.
-        if self.concurrency.minimum != self.concurrency.maximum or self.concurrency.minimum is None:
-            self.ceiling = max(1, min(self.ceiling, self.held - 1))
-        self._clean = 0
-
-    def _released(self, *, clean: bool) -> None:
-        if clean and self.held >= self.ceiling:
-            self._clean += 1
-            top = self.concurrency.top(self.limits)
-            if self._clean >= self.ceiling and (top is None or self.ceiling < top):
-                self.ceiling += 1
-                self._clean = 0
-        self._give_back()
-
-    def _give_back(self) -> None:
-        self.held -= 1
-        self._wake()
+        for waiter in self._line.clear():
+            waiter.turn.set_exception(PausedError(str(reason), reason=reason.reason))
+        self._set_timer(None)
 
     def _wake(self) -> None:
-        while self._waiting and self.held < self.ceiling:
-            turn = heapq.heappop(self._waiting)[2]
-            if not turn.done():
-                self.held += 1
-                turn.set_result(None)
+        """Give away what is free; look again when more may be."""
+        while (waiter := self._line.peek()) is not None:
+            now = _now()
+            others = self.seats.others()
+            occupied = self.held + others
+            allowed = self._ceiling.allowed(now, occupied)
+            if occupied >= allowed or not self.seats.take(waiter.key, allowed):
+                wake_at = self._ceiling.wake_at(now, occupied)
+                if others or occupied < allowed:
+                    wake_at = min(wake_at or now + LOOK_AGAIN_S, now + LOOK_AGAIN_S)
+                self._set_timer(wake_at)
+                return
+            self._line.pop()
+            self.held += 1
+            waiter.turn.set_result(self._ceiling.grant(now, occupied))
+        self._set_timer(None)
+
+    def _set_timer(self, at: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if at is not None:
+            self._timer = asyncio.get_running_loop().call_at(at, self._wake)
+
+    def _occupied(self) -> int:
+        return self.held + self.seats.others()
+
+    def _give_back(self, key: str) -> None:
+        self.held -= 1
+        self.seats.leave(key)
 
 
 @attrs.define(eq=False)
 class _LocalSlot:
     gate: LocalGate
+    key: str
+    #: None where the job ran before this studio did.
+    grant: Grant | None
     _open: bool = attrs.field(default=True, init=False)
 
-    def refused(self) -> None:
-        self.gate._refused()
+    def accepted(self) -> None:
+        if self.grant is not None:
+            self.gate._ceiling.accepted(_now(), self.grant)
+            self.gate._wake()
+
+    def refused(self, *, retry_after_s: float | None = None) -> float:
+        wait_s = retry_after_s or 0.0
+        if self._open:
+            self._open = False
+            self.gate._give_back(self.key)
+            if self.grant is not None:
+                wait_s = self.gate._ceiling.refused(
+                    _now(), self.grant, self.gate._occupied(), retry_after_s
+                )
+            self.gate._wake()
+        return wait_s
 
     def release(self, *, clean: bool) -> None:
         if self._open:
             self._open = False
-            self.gate._released(clean=clean)
+            ceiling = self.gate._ceiling
+            if self.grant is not None and clean:
+                ceiling.ended(_now(), self.grant, self.gate._occupied())
+            elif self.grant is not None:
+                ceiling.returned(_now(), self.grant)
+            self.gate._give_back(self.key)
+            self.gate._wake()
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

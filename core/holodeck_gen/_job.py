@@ -24,6 +24,7 @@ from holodeck_gen.errors import (
     ContentRejectedError,
     GenerationError,
     JobFailedError,
+    PausedError,
     RetryableError,
     SlotRefusedError,
     SubmitUncertainError,
@@ -40,13 +41,20 @@ _log = Logger("holodeck_gen.job")
 LINGER_POLL_S = 30.0
 #: Seconds for which one refusal may hold back the requests of all jobs; the next one may again.
 LONGEST_HOLD_S = 60.0
+#: Seconds for which every submit may be refused as one job too many while none of ours runs;
+#: then something else is wrong with the account.
+LONGEST_STARVED_S = 1800.0
 
 
 class Submits(Protocol):
     """Makes jobs run; see `Submitter`. It is absent where only what is paid for is collected."""
 
-    async def submit(self, job: Job, request: JsonObject, slot: Slot) -> JobStatus | None:
-        """Make `job` run; its final status where the service answers at once."""
+    async def submit(self, job: Job, request: JsonObject) -> JobStatus | None:
+        """Make `job` run; its final status where the service answers at once.
+
+        Raises:
+            SlotRefusedError: There are too many jobs at once: it takes another slot to try again.
+        """
         ...
 
     async def settle(self, job: Job, error: GenerationError) -> None:
@@ -88,30 +96,42 @@ class Job:
         """Whether a job may be running at the provider."""
         return self.may_run and not self._ended
 
-    async def run(self, request: JsonObject, submits: Submits, *, priority: int) -> JobStatus:
+    async def run(
+        self,
+        request: JsonObject,
+        submits: Submits,
+        *,
+        priority: int,
+        group: str | None = None,
+    ) -> JobStatus:
         """Begin the job and return its final status, which is ``done``.
+
+        Args:
+            request: What is submitted.
+            submits: What submits it.
+            priority: Higher ones get a slot first.
+            group: Groups of equal priority get slots in turn.
 
         Raises:
             GenerationError: Why there is none.
         """
         clock = asyncio.get_running_loop().time
         began = clock()
-        wait = self.settings.submit_policy().waits()
+        again = False
         while True:
             self.account.check()
-            slot = await self.gate.slot(priority=priority)
+            slot = await self.gate.slot(
+                key=self.key.submit_key, priority=priority, group=group, again=again
+            )
             self.wait_s = clock() - began
-            submit = partial(submits.submit, self, request, slot)
+            submit = partial(self._submit, slot, request, submits)
             try:
                 return await self._hold(slot, submit, clock())
-            except SlotRefusedError as error:
+            except SlotRefusedError:
                 if self.open:
                     # It came for a poll: this job exists.
                     raise
-                # Its slot is free again, for whoever is refused no more than this one.
-                wait_s = wait(error)
-                self.retrying("submit", error, wait_s)
-                await asyncio.sleep(wait_s)
+                again = True
 
     async def resume(self, ref: JobRef, *, age_s: float) -> JobStatus:
         """Go on with a job that an earlier run began; as `run`.
@@ -123,7 +143,7 @@ class Job:
         self.ref = ref
         self.may_run = True
         # It runs, whatever the ceiling is: new submits have to make do with what is left.
-        slot = self.gate.occupy()
+        slot = self.gate.occupy(key=self.key.submit_key)
         return await self._hold(slot, None, asyncio.get_running_loop().time() - age_s)
 
     async def _hold(
@@ -149,6 +169,27 @@ class Job:
         self._report(status)
         if status.phase == "failed":
             raise status.error or JobFailedError("the job failed and the provider gives no reason")
+        return status
+
+    async def _submit(self, slot: Slot, request: JsonObject, submits: Submits) -> JobStatus | None:
+        try:
+            status = await submits.submit(self, request)
+        except SlotRefusedError as error:
+            # Others may be refused no more than this one, so it gives the slot back to wait.
+            wait_s = slot.refused(retry_after_s=error.retry_after)
+            if self.gate.starved_s > LONGEST_STARVED_S:
+                self.account.pause(
+                    PausedError(
+                        f"paused: {self.provider.name} has taken no job for"
+                        f" {self.gate.starved_s:.0f} s although none of this run is there:"
+                        f" {error}",
+                        reason=str(error),
+                    )
+                )
+            else:
+                self.retrying("submit", error, wait_s)
+            raise
+        slot.accepted()
         return status
 
     async def renewed(self) -> JobStatus | None:

@@ -29,7 +29,6 @@ from holodeck_gen.errors import (
 from holodeck_gen.events import EventQueue, JobSubmitted
 
 if TYPE_CHECKING:
-    from holodeck_gen._gate import Slot
     from holodeck_gen._job import Job
     from holodeck_gen._values import JsonObject
 
@@ -47,14 +46,14 @@ class Submitter:
     settings: Settings
     events: EventQueue
 
-    async def submit(self, job: Job, request: JsonObject, slot: Slot) -> JobStatus | None:
+    async def submit(self, job: Job, request: JsonObject) -> JobStatus | None:
         """Make `job` run.
 
         Returns:
             Its final status where the service answers at once; else None, and `job.ref` is set.
 
         Raises:
-            SlotRefusedError: There are too many jobs at once; the slot has been told.
+            SlotRefusedError: There are too many jobs at once.
             SubmitUncertainError: There may be a job, and nobody knows its id.
             GenerationError: There is none.
         """
@@ -78,7 +77,6 @@ class Submitter:
                 final=(SlotRefusedError,),
             )
         except SlotRefusedError as error:
-            slot.refused()
             _pause_if_long(job, error, error.retry_after or 0.0)
             raise
 

@@ -162,13 +162,14 @@ class TestRefusals:
         provider = scripted(*[SlotRefusedError("full")] * 10)
         assert result_of(run_one(provider, attempts=2)).attempts == 11
 
-    def test_a_slot_refusal_gives_its_slot_to_others(self) -> None:
+    def test_after_a_slot_refusal_the_same_task_is_first_again(self) -> None:
         provider = ScriptedProvider(
             scripts={"0": Script(submits=[SlotRefusedError("full", retry_after=60.0)])},
             limits=hg.Limits(max_jobs=1),
         )
         assert all(outcome.ok for outcome in run_all(provider, ["0", "1"]))
-        assert [job.request["prompt"] for job in provider.jobs.values()] == ["1", "0"]
+        assert [job.request["prompt"] for job in provider.jobs.values()] == ["0", "1"]
+        assert provider.submits[1] - provider.submits[0] >= 60.0
 
     def test_a_slot_refusal_of_a_poll_does_not_submit_again(self) -> None:
         provider = scripted(polls=[SlotRefusedError("nonsense")] * 3)
