@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen._ceiling import Concurrency
+from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._gate import Gate, LocalGate
 from holodeck_gen._log import Logger
 from holodeck_gen._pace import Pace

@@ -11,7 +11,7 @@ import attrs
 
 from holodeck_gen._addresses import serves_locally, without_query
 from holodeck_gen._calls import DeadlineError, bounded, words
-from holodeck_gen._ceiling import Concurrency
+from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._download import download, size_limit
 from holodeck_gen._gate import LocalGate
 from holodeck_gen._http import Clients

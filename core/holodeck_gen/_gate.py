@@ -10,7 +10,9 @@ from typing import Protocol
 
 import attrs
 
-from holodeck_gen._ceiling import Ceiling, Concurrency, Grant
+from holodeck_gen._ceiling import Ceiling, Grant
+from holodeck_gen._concurrency import Concurrency
+from holodeck_gen._levels import Known
 from holodeck_gen._line import Group, Line, Waiter
 from holodeck_gen._provider import Limits
 from holodeck_gen.errors import PausedError
@@ -132,6 +134,7 @@ class LocalGate:
     concurrency: Concurrency
     limits: Limits
     seats: Seats = attrs.field(factory=OwnSeats, kw_only=True)
+    known: Known | None = attrs.field(default=None, kw_only=True)
     held: int = attrs.field(default=0, init=False)
     waiting: int = attrs.field(default=0, init=False)
     _ceiling: Ceiling = attrs.field(init=False)
@@ -139,7 +142,7 @@ class LocalGate:
     _timer: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ceiling = Ceiling(self.concurrency, self.limits)
+        self._ceiling = Ceiling(self.concurrency, self.limits, self.known)
 
     @property
     def ceiling(self) -> int:
@@ -186,7 +189,7 @@ class LocalGate:
             occupied = self.held + others
             allowed = self._ceiling.allowed(now, occupied)
             if occupied >= allowed or not self.seats.take(waiter.key, allowed):
-                wake_at = self._ceiling.wake_at(now, occupied)
+                wake_at = self._ceiling.wake_at(now)
                 if others or occupied < allowed:
                     wake_at = min(wake_at or now + LOOK_AGAIN_S, now + LOOK_AGAIN_S)
                 self._set_timer(wake_at)
@@ -202,9 +205,6 @@ class LocalGate:
             self._timer = None
         if at is not None:
             self._timer = asyncio.get_running_loop().call_at(at, self._wake)
-
-    def _occupied(self) -> int:
-        return self.held + self.seats.others()
 
     def _give_back(self, key: str) -> None:
         self.held -= 1
@@ -230,9 +230,7 @@ class _LocalSlot:
             self._open = False
             self.gate._give_back(self.key)
             if self.grant is not None:
-                wait_s = self.gate._ceiling.refused(
-                    _now(), self.grant, self.gate._occupied(), retry_after_s
-                )
+                wait_s = self.gate._ceiling.refused(_now(), self.grant, retry_after_s)
             self.gate._wake()
         return wait_s
 
@@ -240,10 +238,10 @@ class _LocalSlot:
         if self._open:
             self._open = False
             ceiling = self.gate._ceiling
-            if self.grant is not None and clean:
-                ceiling.ended(_now(), self.grant, self.gate._occupied())
-            elif self.grant is not None:
-                ceiling.returned(_now(), self.grant)
+            if self.grant is not None:
+                ceiling.unanswered(self.grant)
+            if clean:
+                ceiling.ended(_now())
             self.gate._give_back(self.key)
             self.gate._wake()
 

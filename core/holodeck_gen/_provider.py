@@ -31,6 +31,9 @@ class Limits:
 
     Attributes:
         max_jobs: Jobs between submit and their end, at once.
+        max_jobs_enforced: Whether a job above `max_jobs` is refused (`SlotRefusedError`) and
+            does no harm. Only then an automatic search tries whether there are more slots
+            than documented.
         submit_rate: Submits a second.
         poll_rate: Polls a second.
         download_rate: Downloads a second.
@@ -41,6 +44,7 @@ class Limits:
     """
 
     max_jobs: int | None = attrs.field(default=None, validator=_positive)
+    max_jobs_enforced: bool = False
     submit_rate: float | None = attrs.field(default=None, validator=_positive)
     poll_rate: float | None = attrs.field(default=None, validator=_positive)
     download_rate: float | None = attrs.field(default=None, validator=_positive)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
-from holodeck_gen._ceiling import Concurrency
+from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._names import NameTemplate
 from holodeck_gen._retry import RetryPolicy
 from holodeck_gen.errors import ConfigError
