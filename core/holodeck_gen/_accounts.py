@@ -8,9 +8,11 @@ import attrs
 
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._gate import Gate, LocalGate
+from holodeck_gen._levels import Levels
 from holodeck_gen._log import Logger
 from holodeck_gen._pace import Pace
-from holodeck_gen._provider import Action, Provider
+from holodeck_gen._proven import Memory
+from holodeck_gen._provider import Action, Limits, Provider
 from holodeck_gen.errors import AuthError, BillingError, GenerationError, PausedError
 
 if TYPE_CHECKING:
@@ -38,9 +40,10 @@ class Account:
         """The job slots that `task` shares."""
         quota = provider.quota_key(task)
         if quota not in self._gates:
-            limits_for = getattr(provider, "limits_for", None)
-            limits = provider.limits if limits_for is None else limits_for(task)
-            self._gates[quota] = LocalGate(self.concurrency, limits)
+            # What costs nothing is on this machine: there is nothing to find out.
+            memory = None if provider.billing == "free" else Memory.of(self.key, quota)
+            limits = limits_of(provider, task)
+            self._gates[quota] = LocalGate(self.concurrency, limits, memory=memory)
         return self._gates[quota]
 
     def pace(self, provider: Provider, action: Action) -> Pace:
@@ -54,6 +57,11 @@ class Account:
     def ceiling(self) -> int:
         """Jobs at once that are allowed now, over all quotas."""
         return sum(gate.ceiling for gate in self._gates.values())
+
+    def close(self) -> None:
+        """Keep what was found out for the next run."""
+        for gate in self._gates.values():
+            gate.close()
 
     def check(self) -> None:
         """Raise where nothing may be submitted.
@@ -97,6 +105,17 @@ class Accounts:
             account.paused = self._everywhere
         return self._accounts[key]
 
+    def start(self, provider: Provider, task: Task) -> int:
+        """Jobs at once that tasks like `task` will begin with."""
+        memory = Memory.of(provider.account_key(), provider.quota_key(task))
+        known = None if provider.billing == "free" else memory.load()
+        return Levels(self.concurrency, limits_of(provider, task), known).best
+
+    def close(self) -> None:
+        """Keep what was found out for the next run."""
+        for account in self._accounts.values():
+            account.close()
+
     def pause(self, reason: PausedError) -> None:
         """Submit nothing more at any account, for a reason that concerns them all."""
         self._everywhere = self._everywhere or reason
@@ -113,3 +132,10 @@ class Accounts:
         """The first pause, if any account is paused."""
         pauses = (self._everywhere, *(each.paused for each in self._accounts.values()))
         return next((pause for pause in pauses if pause), None)
+
+
+def limits_of(provider: Provider, task: Task) -> Limits:
+    """The limits of the quota that `task` counts for."""
+    limits_for = getattr(provider, "limits_for", None)
+    limits: Limits = provider.limits if limits_for is None else limits_for(task)
+    return limits

@@ -12,13 +12,15 @@ import attrs
 
 from holodeck_gen._ceiling import Ceiling, Grant
 from holodeck_gen._concurrency import Concurrency
-from holodeck_gen._levels import Known
 from holodeck_gen._line import Group, Line, Waiter
+from holodeck_gen._proven import Memory
 from holodeck_gen._provider import Limits
 from holodeck_gen.errors import PausedError
 
 #: Seconds until it is looked again whether others have left a slot: nobody tells.
 LOOK_AGAIN_S = 0.25
+#: Seconds between two times that what was found out is kept for the next run.
+REMEMBER_S = 30.0
 
 
 class Seats(Protocol):
@@ -126,6 +128,10 @@ class Gate(Protocol):
         """Let nobody wait any longer: raise `reason` where they do."""
         ...
 
+    def close(self) -> None:
+        """Keep what was found out for the next run."""
+        ...
+
 
 @attrs.define(eq=False)
 class LocalGate:
@@ -134,15 +140,17 @@ class LocalGate:
     concurrency: Concurrency
     limits: Limits
     seats: Seats = attrs.field(factory=OwnSeats, kw_only=True)
-    known: Known | None = attrs.field(default=None, kw_only=True)
+    memory: Memory | None = attrs.field(default=None, kw_only=True)
     held: int = attrs.field(default=0, init=False)
     waiting: int = attrs.field(default=0, init=False)
     _ceiling: Ceiling = attrs.field(init=False)
     _line: Line = attrs.field(factory=Line, init=False)
+    _remembered: float = attrs.field(default=float("-inf"), init=False)
     _timer: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._ceiling = Ceiling(self.concurrency, self.limits, self.known)
+        known = self.memory.load() if self.memory else None
+        self._ceiling = Ceiling(self.concurrency, self.limits, known)
 
     @property
     def ceiling(self) -> int:
@@ -180,6 +188,16 @@ class LocalGate:
         for waiter in self._line.clear():
             waiter.turn.set_exception(PausedError(str(reason), reason=reason.reason))
         self._set_timer(None)
+
+    def close(self) -> None:
+        self._set_timer(None)
+        self._remember(_now())
+
+    def _remember(self, now: float) -> None:
+        known = self._ceiling.findings(now) if self.memory else None
+        if self.memory is not None and known is not None:
+            self.memory.save(known)
+        self._remembered = now
 
     def _wake(self) -> None:
         """Give away what is free; look again when more may be."""
@@ -242,6 +260,8 @@ class _LocalSlot:
                 ceiling.unanswered(self.grant)
             if clean:
                 ceiling.ended(_now())
+                if _now() - self.gate._remembered >= REMEMBER_S:
+                    self.gate._remember(_now())
             self.gate._give_back(self.key)
             self.gate._wake()
 

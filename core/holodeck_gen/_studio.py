@@ -23,7 +23,7 @@ from holodeck_gen._settings import OnUncertain, Settings, settings_of
 from holodeck_gen._submit import Submitter
 from holodeck_gen._task import Task
 from holodeck_gen._workplace import Workplace
-from holodeck_gen.errors import ConfigError, PausedError
+from holodeck_gen.errors import ConfigError, PausedError, TaskError
 
 if TYPE_CHECKING:
     import os
@@ -323,17 +323,27 @@ class AsyncStudio:
         self._work.settings.name.check(task)
         return self._work.engine.prepare(task, self._work.choose(task))
 
-    def describe(self) -> StudioInfo:
-        """What is about to be used."""
-        start = self._work.settings.concurrency.start
+    def describe(self, task: Task | None = None) -> StudioInfo:
+        """What is about to be used.
+
+        Args:
+            task: One of those to come, because job slots may differ between models.
+        """
         free = all(provider.billing == "free" for provider in self._work.pool)
         return StudioInfo(
             provider=" + ".join(_label(provider) for provider in self._work.pool),
             billing="free" if free else "paid",
-            jobs_at_once=sum(start(each.limits) for each in self._work.pool),
+            jobs_at_once=sum(self._start(each, task or Task("-")) for each in self._work.pool),
             journal=self._work.journal.path,
             changed=self._work.journal.changed,
         )
+
+    def _start(self, provider: Provider, task: Task) -> int:
+        try:
+            return self._work.accounts.start(provider, task)
+        except TaskError:
+            # It does not know this task's model; its usual quota says enough.
+            return self._work.settings.concurrency.start(provider.limits)
 
     def _window(self) -> int:
         return max(self._work.settings.window, 2 * self._work.accounts.ceiling)

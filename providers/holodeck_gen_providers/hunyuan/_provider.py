@@ -182,6 +182,8 @@ class HunyuanProvider:
     def _limits(self, model: Model) -> hg.Limits:
         return hg.Limits(
             max_jobs=model.max_jobs,
+            # More can be bought, the service does not tell, and a refusal is not billed.
+            max_jobs_enforced=True,
             submit_rate=model.submit_rate,
             poll_rate=model.poll_rate,
             request_timeout_s=_REQUEST_TIMEOUT_S,
