@@ -26,6 +26,8 @@ UNPROVEN, BELOW = 2, 8
 PATIENCE_S = 10.0
 #: Seconds after a refusal that has no ready explanation; doubled up to the other.
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
+#: Ends of jobs within a second that make the count of those running a guess.
+BLURRED = 3
 #: Seconds for which refusals may be blamed on slots that are freed late.
 LONGEST_DOUBT_S = 45.0
 
@@ -236,9 +238,13 @@ class Ceiling:
         if running == 0 and self.starved_since is None:
             self.starved_since = now
         self.levels.confirm(now)
-        first = self._in_a_row == 1 and self._doubt is None
         new = grant.level > self.levels.best
-        if running and (first or new) and self.levels.doubtful(grant.level):
+        # Where many jobs end, some always have and are not noticed yet: no count is exact.
+        blurred = self.lag.age(now, BLURRED) < 1.0
+        first = self._doubt is None and self._in_a_row <= (BLURRED if blurred else 1)
+        if self._in_a_row == 1:
+            self.levels.mark()
+        if running and (first or new) and self.levels.doubtful(grant.level, blurred=blurred):
             self._in_a_row -= new
             self.levels.refuse(now, grant.level)
         elif self._is_late(now, grant.age):
@@ -246,6 +252,7 @@ class Ceiling:
             surely = LONGEST_LAG_S - grant.age - FIRST_WAIT_S
             self._wait(now, min(self._backoff(1), max(FIRST_WAIT_S, surely)))
         else:
+            self.levels.undo()
             self.levels.lower(now, running)
             if self._in_a_row > 1 or running == 0:
                 self._wait(now, self._backoff(2 if running else 1))

@@ -135,6 +135,7 @@ class Levels:
     #: When `best` was accepted; None where a job's end makes that doubtful.
     _seen: float | None = attrs.field(default=None, init=False)
     _times: int = attrs.field(default=0, init=False)
+    _marked: tuple[int, int, int | None] | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.top = self.concurrency.top(self.limits)
@@ -204,17 +205,28 @@ class Levels:
             self._trials.won = True
             self._trials.put_off(now)
 
-    def doubtful(self, level: int) -> bool:
+    def doubtful(self, level: int, *, blurred: bool) -> bool:
         """Whether a refusal at `level` says no more than that it is too high."""
-        return self.dip is None and level > self.firm
+        return self.dip is None and (level > self.firm or (blurred and level == self.best))
 
     def refuse(self, now: float, level: int) -> None:
         """A `doubtful` level was refused."""
         if level <= self.best:
-            self.best = max(self.firm, level - 1)
+            self.best = level - 1
+            self.firm = min(self.firm, self.best)
             self._times, self._seen = 0, None
         self.lower(now, level - 1)
         self._trials.failed(now)
+
+    def mark(self) -> None:
+        """What is `refuse`d from here on may turn out to be something else."""
+        self._marked = self.best, self.firm, self.bound
+
+    def undo(self) -> None:
+        """It was: less is accepted for a while, whatever the levels are."""
+        if self.dip is None and self._marked is not None:
+            self.best, self.firm, self.bound = self._marked
+        self._marked = None
 
     def lower(self, now: float, running: int) -> None:
         """Not more than `running` for now."""
@@ -250,7 +262,8 @@ class Levels:
             return self.known
         proven, bound = min(self.reached, self.firm), self.bound
         dip, before = self.dip, self.known
-        if dip is not None and (now - dip.since > LASTING_S or proven < self.best):
+        lasting = dip is not None and (now - dip.since > LASTING_S or dip.trials.lost)
+        if dip is not None and (lasting or proven < self.best):
             proven, bound = max(1, dip.proven), dip.bound
         elif before is not None and (dip is not None or not refusals):
             proven = max(proven, min(before.proven, self.best))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
@@ -79,11 +79,16 @@ class ScriptedProvider:
     Attributes:
         scripts: By prompt; `default` for every other prompt.
         direct: Whether a submit lasts as long as the job and answers with its end.
-        quota: Jobs at once above which a submit is refused; None refuses none.
+        quota: Jobs at once above which a submit is refused; None refuses none. A function is
+            given the loop's time.
+        lag_s: Seconds for which an ended job still counts for the quota.
+        latency_s: Seconds that a submit takes; half of them before it arrives.
+        foreign: Jobs of others at a loop time; they count for the quota.
         per_job: Pictures that one job makes.
         jobs: Every job that was made, by id.
         created: How many jobs were made for each part key.
-        submits: Loop times at which submits arrived; `polls` likewise.
+        submits: Loop times at which submits arrived; `polls` likewise, and `refusals` those of
+            submits that were refused because of the quota.
         most_at_once: Most jobs that ran at once, as the provider saw it.
         cancelled: Ids of jobs that were cancelled.
     """
@@ -94,16 +99,22 @@ class ScriptedProvider:
     scripts: Mapping[str, Script] = attrs.field(factory=dict)
     default: Script = attrs.field(factory=Script)
     direct: bool = False
-    quota: int | None = None
+    quota: int | Callable[[float], int] | None = None
+    lag_s: float = 0.0
+    latency_s: float = 0.0
+    foreign: Callable[[float], int] = attrs.field(default=lambda _now: 0)
     per_job: int = 1
     late_s: float = 1000.0
     jobs: dict[str, ScriptedJob] = attrs.field(factory=dict, init=False)
     created: Counter[str] = attrs.field(factory=Counter, init=False)
     submits: list[float] = attrs.field(factory=list, init=False)
     polls: list[float] = attrs.field(factory=list, init=False)
+    refusals: list[float] = attrs.field(factory=list, init=False)
     most_at_once: int = attrs.field(default=0, init=False)
     cancelled: list[str] = attrs.field(factory=list, init=False)
     closed: bool = attrs.field(default=False, init=False)
+    _counted: list[ScriptedJob] = attrs.field(factory=list, init=False)
+    _running: list[ScriptedJob] = attrs.field(factory=list, init=False)
     _sent: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def account_key(self) -> str:
@@ -123,6 +134,15 @@ class ScriptedProvider:
 
     async def submit(self, request: JsonObject, *, key: str) -> JobRef | JobStatus:
         """Make a job, or do what the script says."""
+        if not self.latency_s:
+            return await self._submit(request, key)
+        await asyncio.sleep(self.latency_s / 2)
+        try:
+            return await self._submit(request, key)
+        finally:
+            await asyncio.sleep(self.latency_s / 2)
+
+    async def _submit(self, request: JsonObject, key: str) -> JobRef | JobStatus:
         now = asyncio.get_running_loop().time()
         self.submits.append(now)
         script = self._script(request)
@@ -130,13 +150,16 @@ class ScriptedProvider:
         self._sent[key] += 1
         if isinstance(act, Exception) or act == "cancel":
             await _play(act, self.late_s)
-        if self.quota is not None and self.running(now) >= self.quota:
+        if self._full(now):
+            self.refusals.append(now)
             raise SlotRefusedError("too many jobs at once", code="JobNumExceed")
         job = ScriptedJob(key=key, request=request, began=now, ends=now + script.job_s)
         ref = JobRef(job_id=f"job-{len(self.jobs)}")
         self.jobs[ref.job_id] = job
         self.created[key] += 1
-        self.most_at_once = max(self.most_at_once, self.running(now))
+        self._counted.append(job)
+        self._running = [each for each in self._running if now < each.ends] + [job]
+        self.most_at_once = max(self.most_at_once, len(self._running))
         if act != "accept":
             await _play(act, self.late_s)
             if act == "nonsense":
@@ -178,6 +201,14 @@ class ScriptedProvider:
     def running(self, now: float) -> int:
         """Jobs that run at this loop time."""
         return sum(1 for job in self.jobs.values() if job.began <= now < job.ends)
+
+    def _full(self, now: float) -> bool:
+        if self.quota is None:
+            return False
+        quota = self.quota(now) if callable(self.quota) else self.quota
+        # What does not count any more never will again.
+        self._counted = [job for job in self._counted if now < job.ends + self.lag_s]
+        return len(self._counted) + self.foreign(now) >= quota
 
     def _script(self, request: JsonObject) -> Script:
         return self.scripts.get(request["prompt"], self.default)

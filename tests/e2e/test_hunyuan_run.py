@@ -126,18 +126,15 @@ def test_fifty_pictures_in_each_dialect_as_users_have_it(tmp_path: Path) -> None
 def test_who_names_no_number_meets_few_refusals(
     emulator: Emulator, shell: Callable[[str], Shell], dialect: str
 ) -> None:
-    """Where a quota is documented, none. Where none is, each is the search for its end."""
+    """The service has two slots, whatever is documented; who looks for them is refused once."""
     own = shell(dialect)
     own.write_tasks([f"picture {i}" for i in range(12)])
     own.call(*RUN, "--concurrency", "auto", code=DONE)
     stats = emulator.stats
     assert stats["prompts"] == {f"picture {i}": 1 for i in range(12)}
-    if dialect == "tokenhub":
-        assert stats["max_jobs_at_once"] == 2
-        # One more is tried when as many jobs as are allowed have ended well.
-        assert 1 <= sum(stats["refusals"].values()) <= 12 // 2
-    else:
-        assert (stats["max_jobs_at_once"], stats["refusals"]) == (1, {})
+    assert stats["max_jobs_at_once"] == 2
+    # A second time where a job's end, noticed late, made a third job look accepted.
+    assert 1 <= sum(stats["refusals"].values()) <= 2
 
 
 @pytest.fixture(scope="module")

@@ -104,6 +104,8 @@ class TestQuota:
             if request.method == "GET":
                 return httpx.Response(200, content=PNG)
             action = request.headers["x-tc-action"]
+            if at_once.get(action, 0) == 3:
+                return tc3_error("RequestLimitExceeded.JobNumExceed")
             at_once[action] = at_once.get(action, 0) + 1
             most[action] = max(most.get(action, 0), at_once[action])
             await asyncio.sleep(5.0)
