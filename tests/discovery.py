@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
 from math import log2
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -12,12 +12,13 @@ import holodeck_gen as hg
 from helpers import opened
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 #: Seconds each job takes.
 JOB_S = 2.0
 #: Seconds a submit takes.
 LATENCY_S = 0.02
-#: Seconds between polls of one job: the search is measured here, not the polls.
-POLL_S = 0.05
 
 
 @attrs.frozen(kw_only=True)
@@ -49,8 +50,13 @@ def submit_rate(quota: int) -> float:
     return max(2.0, 2 * quota / JOB_S)
 
 
-def discover(quota: int, *, concurrency: str = "auto") -> Discovery:
-    """Run ``max(400, 20 · quota)`` jobs at a service that does not tell its quota."""
+def discover(quota: int, *, poll_s: float = JOB_S) -> Discovery:
+    """Run ``max(400, 20 · quota)`` jobs at a service that does not tell its quota.
+
+    Args:
+        quota: The number to be found.
+        poll_s: Seconds between two polls of a job; the first usually finds it done.
+    """
     jobs = max(400, 20 * quota)
     rate = submit_rate(quota)
     provider = ScriptedProvider(
@@ -58,11 +64,11 @@ def discover(quota: int, *, concurrency: str = "auto") -> Discovery:
         quota=quota,
         latency_s=LATENCY_S,
         default=Script(job_s=JOB_S),
-        limits=hg.Limits(submit_rate=rate, poll_interval_s=POLL_S),
+        limits=hg.Limits(submit_rate=rate, poll_interval_s=poll_s),
     )
 
     async def main() -> None:
-        async with opened(provider, concurrency=concurrency) as studio:
+        async with opened(provider) as studio:
             async for outcome in studio.map(f"{i}" for i in range(jobs)):
                 assert outcome.ok
 
@@ -112,10 +118,3 @@ def greedy(
         heapq.heappush(free, start + ends - began)
         placed.append((start, start + ends - began))
     return placed
-
-
-if __name__ == "__main__":
-    for hidden in (1, 2, 3, 5, 8, 17, 64, 200):
-        print(discover(hidden))
-        print(discover(hidden))
-

@@ -207,7 +207,8 @@ class Levels:
 
     def doubtful(self, level: int, *, blurred: bool) -> bool:
         """Whether a refusal at `level` says no more than that it is too high."""
-        return self.dip is None and (level > self.firm or (blurred and level == self.best))
+        guess = blurred or level > self.reached
+        return self.dip is None and (level > self.firm or (guess and level == self.best))
 
     def refuse(self, now: float, level: int) -> None:
         """A `doubtful` level was refused."""

@@ -63,7 +63,7 @@ class Memory:
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             self._complain("unreadable", error)
             return None
-        if not 0 <= self.wall_clock() - at <= OLD_S:
+        if self.wall_clock() - at > OLD_S:
             return None
         self._known, self._written = known, at
         return known
