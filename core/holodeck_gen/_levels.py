@@ -143,7 +143,7 @@ class Levels:
         if self.known is not None and not self.concurrency.fixed:
             self.best = min(self.known.proven, self.top)
             if self.known.refused is not None and self.best < self.top:
-                self.bound = self.best
+                self.bound = max(self.best, min(self.known.refused - 1, self.top))
                 self._trials.wait_s = max(self.known.wait_s, SPARSE[0] * SPARSE[1])
         self.firm = self.best
 
@@ -261,7 +261,9 @@ class Levels:
         """What the next run should know; None where nothing was found out."""
         if not self.reached:
             return self.known
-        proven, bound = min(self.reached, self.firm), self.bound
+        self.confirm(now)
+        firm = self.firm if self._seen is None else self.best
+        proven, bound = min(self.reached, firm), self.bound
         dip, before = self.dip, self.known
         lasting = dip is not None and (now - dip.since > LASTING_S or dip.trials.lost)
         if dip is not None and (lasting or proven < self.best):
