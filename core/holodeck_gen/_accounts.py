@@ -11,6 +11,7 @@ from holodeck_gen._gate import Gate, LocalGate
 from holodeck_gen._levels import Levels
 from holodeck_gen._log import Logger
 from holodeck_gen._pace import Pace
+from holodeck_gen._poll_desk import PollDesk, Timetable
 from holodeck_gen._proven import Memory
 from holodeck_gen._provider import Action, Limits, Provider
 from holodeck_gen.errors import AuthError, BillingError, GenerationError, PausedError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from holodeck_gen._task import Task
 
 _log = Logger("holodeck_gen.accounts")
+
+#: Keys of a provider that tells every job from all others teach nothing, and must not pile up.
+MOST_TIMETABLES = 100
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -35,6 +39,8 @@ class Account:
     paused: PausedError | None = attrs.field(default=None, init=False)
     _gates: dict[str, Gate] = attrs.field(factory=dict, init=False)
     _paces: dict[Action, Pace] = attrs.field(factory=dict, init=False)
+    _desk: PollDesk | None = attrs.field(default=None, init=False)
+    _timetables: dict[str, Timetable] = attrs.field(factory=dict, init=False)
 
     def gate(self, provider: Provider, task: Task) -> Gate:
         """The job slots that `task` shares."""
@@ -52,6 +58,20 @@ class Account:
             rate = provider.limits.rate(action)
             self._paces[action] = Pace(0.0 if rate is None else 1 / rate)
         return self._paces[action]
+
+    def desk(self, provider: Provider) -> PollDesk:
+        """Where polls wait for their turn."""
+        if self._desk is None:
+            self._desk = PollDesk(self.pace(provider, "poll"))
+        return self._desk
+
+    def timetable(self, provider: Provider, key: str) -> Timetable:
+        """When jobs whose times are alike, as `key` tells, are polled."""
+        if key not in self._timetables:
+            if len(self._timetables) >= MOST_TIMETABLES:
+                del self._timetables[next(iter(self._timetables))]
+            self._timetables[key] = Timetable(provider.limits.poll_interval_s)
+        return self._timetables[key]
 
     @property
     def ceiling(self) -> int:

@@ -33,6 +33,7 @@ from holodeck_gen.errors import (
 from holodeck_gen.events import EventQueue, JobEnded, RequestRetried
 
 if TYPE_CHECKING:
+    from holodeck_gen._poll_desk import Timetable
     from holodeck_gen._values import JsonObject
 
 _log = Logger("holodeck_gen.job")
@@ -83,10 +84,14 @@ class Job:
     background: Callable[[Coroutine[Any, Any, None]], object]
     #: Told of an answer that came at once, before anything can interrupt; makes it durable.
     answered: Callable[[JobStatus], Awaitable[None]] | None = None
+    #: Jobs with equal keys take about as long; see `Provider`.
+    duration_key: str = ""
     attempts: int = 0
     ref: JobRef | None = attrs.field(default=None, init=False)
     wait_s: float = attrs.field(default=0.0, init=False)
     run_s: float = attrs.field(default=0.0, init=False)
+    #: Loop time at which the provider accepted the job, if in this run.
+    accepted: float | None = attrs.field(default=None, init=False)
     #: Whether a submit was sent whose job may be running.
     may_run: bool = attrs.field(default=False, init=False)
     _ended: bool = attrs.field(default=False, init=False)
@@ -156,8 +161,8 @@ class Job:
         try:
             status = await submit() if submit else None
             if status is None:
-                accepted = clock() if submit else accepted
-                status = await self._poller().until_final(accepted)
+                accepted = accepted if self.accepted is None else self.accepted
+                status = await self._poller().until_final(accepted, resumed=submit is None)
             self._ended = True
         finally:
             self.run_s = clock() - accepted
@@ -228,6 +233,9 @@ class Job:
         """Keep the slot of a job that nobody waits for until it is surely free."""
         clock = asyncio.get_running_loop().time
         kept_s = self.settings.job_timeout(self.provider.limits)
+        if self.ref is None:
+            # Nobody can ask after it, but others like it tell when it will have ended.
+            kept_s = min(kept_s, self._timetable.durations.surely_s() or kept_s)
         _log.warning("slot.kept", part=str(self.key), job_id=self.job_id, at_most_s=kept_s)
         bound = clock() + kept_s
         try:
@@ -281,9 +289,14 @@ class Job:
             ref=self.ref,
             provider=self.provider,
             account=self.account,
+            timetable=self._timetable,
             settings=self.settings,
             on_retry=on_retry,
         )
+
+    @property
+    def _timetable(self) -> Timetable:
+        return self.account.timetable(self.provider, self.duration_key)
 
     def _report(self, status: JobStatus) -> None:
         _log.info(

@@ -248,10 +248,23 @@ class PartRunner:
             settings=self.settings,
             events=self.events,
             background=self.background,
+            duration_key=_duration_key(life.provider, share),
             attempts=record.attempt,
         )
         job.ref = record.job
         return job
+
+
+def _duration_key(provider: Provider, share: Share) -> str:
+    """What jobs have in common that take about as long."""
+    told = getattr(provider, "duration_key", None)
+    if told is not None:
+        try:
+            return str(told(share.request))
+        except Exception as error:
+            # It only serves to poll well; a job that is paid for must not end for it.
+            _log.warning("provider.no_duration_key", provider=provider.name, error=repr(error))
+    return f"{provider.quota_key(share.task)} {share.plan.model}"
 
 
 async def _failed(life: Life, delivery: Delivery, error: GenerationError) -> Part:

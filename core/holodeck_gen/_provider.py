@@ -37,7 +37,8 @@ class Limits:
         submit_rate: Submits a second.
         poll_rate: Polls a second.
         download_rate: Downloads a second.
-        poll_interval_s: Seconds between two polls of one job.
+        poll_interval_s: Seconds between two polls of one job that would be sensible without
+            knowing more. Where polls begin: how long jobs take is learnt from them.
         request_timeout_s: Seconds one submit or poll may take; long for direct providers.
         job_timeout_s: Seconds from submit after which a job is overdue.
         download_timeout_s: Seconds one download may take.
@@ -188,7 +189,9 @@ class Provider(Protocol):
     not do; ``async aclose()``; ``limits_for(task) -> Limits`` where the limits depend on the
     quota key; ``account_label``, which names the account to people and is no secret;
     ``endpoint``, the service's URL: results are fetched from this machine only where
-    the service runs on it, too, as an emulator does; ``resubmit_safe = True`` where a repeated
+    the service runs on it, too, as an emulator does; ``duration_key(request) -> str``, equal for
+    requests whose jobs take about as long, as far as the request tells (without it, equal quota
+    keys and models); ``resubmit_safe = True`` where a repeated
     submit with the same key cannot make a second job.
     """
 

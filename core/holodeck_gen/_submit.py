@@ -125,6 +125,7 @@ class Submitter:
 
     async def _accepted(self, job: Job, ref: JobRef) -> None:
         job.ref = ref
+        job.accepted = asyncio.get_running_loop().time()
         job.may_run = True
         try:
             await self.journal.record(job.key, Submitted(job=ref))
