@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Before anything is known, a job takes about so many of the provider's poll intervals.
 INTERVALS = 4.0
 #: How much of the time that a query takes at the rate it costs those that wait behind it.
-CROWDING = 0.7
+CROWDING = 0.9
 
 
 @attrs.define(eq=False)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 #: The share of a job's time for which its slot may be idle where queries are plentiful, and the
 #: most that a query may cost then, as a share of that time: where times are sure, one query finds
 #: the job and the slot is idle for less. Half the idle time takes twice as many queries.
-IDLE = 0.02
-DEAREST = 0.005
+IDLE = 0.0225
+DEAREST = 0.008
 CHEAPEST = DEAREST / 1000
 #: Prices of a plan, each so many times the one before: from plenty to six hundred times that.
 PRICES = 8

@@ -503,6 +503,27 @@ class TestStats:
         bench.post("/v1/api/image/submit", {"model": "hy-image-v3.0", "prompt": "a dog"})
         assert bench.stats["prompts"] == {"a cat": 3, "a dog": 1}
 
+    def test_every_job_is_told_in_order(self) -> None:
+        bench = Bench(max_jobs=2, job_s=10.0, faults="never-ends@2")
+        job = bench.call(*SUBMIT)["JobId"]
+        bench.wait(3.0)
+        bench.call(*SUBMIT)
+        bench.call("aiart", "QueryTextToImageJob", {"JobId": job})
+        assert bench.service.jobs() == [
+            {"created": NOON, "ends": NOON + 10.0, "queries": 1},
+            {"created": NOON + 3.0, "ends": None, "queries": 0},
+        ]
+
+    def test_what_else_is_left_to_chance_does_not_change_how_long_jobs_take(self) -> None:
+        def seconds(*calls: Any) -> list[float]:
+            bench = Bench(max_jobs=9, job_sigma=0.5)
+            for call in calls:
+                bench.call(*call)
+            return [job["ends"] - job["created"] for job in bench.service.jobs()]
+
+        query = ("aiart", "QueryTextToImageJob", {"JobId": "x"})
+        assert seconds(SUBMIT, query, query, SUBMIT) == seconds(SUBMIT, SUBMIT)
+
     def test_a_reset_forgets_all_and_begins_chance_again(self) -> None:
         bench = Bench(job_sigma=0.5, faults="throttle-submit@1")
         first = [bench.call(*SUBMIT) for _ in range(2)]

@@ -158,7 +158,7 @@ def _begin(state: State, call: Call, wish: Wish, now: float) -> Job:
     settings = state.settings
     struck = state.faults.strike("job", dialect=call.dialect, prompt=wish.prompt)
     faults = {fault.name: fault.value for fault in struck}
-    seconds = settings.job_s * state.chance.lognormvariate(0.0, settings.job_sigma)
+    seconds = settings.job_s * state.durations.lognormvariate(0.0, settings.job_sigma)
     seconds *= float(faults.get("slow-job", "1"))
     if "never-ends" in faults:
         seconds = math.inf

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 from immutabledict import immutabledict
@@ -152,6 +153,17 @@ class Jobs:
     def of_file(self, job_id: str) -> Job | None:
         """The job whose file is asked for."""
         return self._jobs.get(job_id)
+
+    def told(self) -> list[Mapping[str, Any]]:
+        """Of each job, in the order of their submits: when it was submitted and ends, queries."""
+        return [
+            {
+                "created": job.created,
+                "ends": job.ends if math.isfinite(job.ends) else None,
+                "queries": job.queries,
+            }
+            for job in self._jobs.values()
+        ]
 
     def settle(self, now: float) -> None:
         """Account for the jobs that have ended."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,7 +16,7 @@ from holodeck_gen_providers.hunyuan.emulator._tc3_face import answer_tc3
 from holodeck_gen_providers.hunyuan.emulator._tokenhub_face import answer_tokenhub, is_served
 from holodeck_gen_providers.hunyuan.emulator._wire import Reply, Request
 
-STATS, RESET = "/_emulator/stats", "/_emulator/reset"
+STATS, JOBS, RESET = "/_emulator/stats", "/_emulator/jobs", "/_emulator/reset"
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -45,6 +45,10 @@ class Service:
         """The counters, as ``GET /_emulator/stats`` tells them."""
         return self._state.stats()
 
+    def jobs(self) -> Sequence[Mapping[str, Any]]:
+        """Times and queries of every job, as ``GET /_emulator/jobs`` tells them."""
+        return self._state.jobs.told()
+
     def change(self, **changes: Any) -> None:
         """Behave otherwise from now on, also after a reset; jobs that run are not touched.
 
@@ -69,6 +73,8 @@ class Service:
             return answer_file(self._state, request)
         if path == STATS and request.method == "GET":
             return Reply(body=orjson.dumps(self.stats()))
+        if path == JOBS and request.method == "GET":
+            return Reply(body=orjson.dumps(self.jobs()))
         if path == RESET and request.method == "POST":
             self.reset()
             return Reply(body=b"{}")

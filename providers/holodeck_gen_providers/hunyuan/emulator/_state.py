@@ -25,6 +25,8 @@ class State:
         settings: How the service behaves.
         clock: Seconds since the epoch.
         base_url: Where results are; scheme, host and port.
+        durations: Where the seconds of jobs come from: the next job takes the next ones, whatever
+            else is left to chance.
         counts: ``submits``, ``queries``, ``downloads``, ``leaked_credentials``.
         refusals: By code.
         prompts: Jobs created for each prompt.
@@ -37,6 +39,7 @@ class State:
     rates: RateWindows = attrs.field(factory=RateWindows, init=False)
     faults: FaultPlan = attrs.field(init=False)
     chance: random.Random = attrs.field(init=False)
+    durations: random.Random = attrs.field(init=False)
     counts: Counter[str] = attrs.field(factory=Counter, init=False)
     refusals: Counter[str] = attrs.field(factory=Counter, init=False)
     prompts: Counter[str] = attrs.field(factory=Counter, init=False)
@@ -45,6 +48,7 @@ class State:
         self.jobs = Jobs(slot_lag_s=self.settings.slot_lag_s, keep_s=self.settings.keep_s)
         self.faults = FaultPlan(self.settings.faults, self.settings.seed)
         self.chance = random.Random(f"{self.settings.seed}/jobs")
+        self.durations = random.Random(f"{self.settings.seed}/durations")
 
     def change(self, **changes: Any) -> None:
         """Behave otherwise from now on; jobs that run are not touched.
