@@ -98,7 +98,7 @@ class Durations:
     def stale(self) -> bool:
         """Whether enough has been seen since `learn` to do it again."""
         # An estimate takes some milliseconds, and one job changes the less the more there are.
-        return self.seen - self._learnt > min(self._learnt // 4, REMEMBERED // 16)
+        return self.seen - self._learnt > min(self._learnt // 4, REMEMBERED // 8)
 
     def learn(self) -> None:
         """Make a new estimate of what was seen."""

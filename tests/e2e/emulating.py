@@ -50,7 +50,14 @@ class Emulator:
     @property
     def stats(self) -> dict[str, Any]:
         """Its counters."""
-        return self._ask("stats")
+        found: dict[str, Any] = self._ask("stats")
+        return found
+
+    @property
+    def times(self) -> list[dict[str, float]]:
+        """When each job was submitted and ended, and how often it was asked after."""
+        found: list[dict[str, float]] = self._ask("jobs")
+        return found
 
     @property
     def jobs(self) -> Counter[str]:
@@ -61,11 +68,10 @@ class Emulator:
         """Forget every job and count."""
         self._ask("reset", b"")
 
-    def _ask(self, what: str, data: bytes | None = None) -> dict[str, Any]:
+    def _ask(self, what: str, data: bytes | None = None) -> Any:
         url = f"{self.environ['HUNYUAN_ENDPOINT']}/_emulator/{what}"
         with _OPENER.open(url, data, timeout=HANGS_S) as answer:
-            found: dict[str, Any] = json.load(answer)
-        return found
+            return json.load(answer)
 
 
 @contextlib.contextmanager

@@ -137,7 +137,7 @@ def _described(state: State, call: Call, job: Job | None, now: float) -> Reply:
     key = ("query", call.account, call.interface.name, call.region)
     if not state.rates.admits(key, state.poll_rate(call.interface), now):
         raise _too_fast()
-    if job is None or job.unknown():
+    if job is None or job.unknown(now):
         raise RefusedError("FailedOperation.JobNotExist", "The job does not exist.")
     return call.face.described(job, now)
 

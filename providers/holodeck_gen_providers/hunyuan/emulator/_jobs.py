@@ -61,6 +61,7 @@ class Job:
         missing: Pictures that are not made; the last ones.
         faults: Those decided at its start, with their values.
         queries: How often it was asked after.
+        found: When it was first asked after since its end; infinity before.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Job:
     missing: int = 0
     faults: Mapping[str, str] = immutabledict()
     queries: int = 0
+    found: float = math.inf
 
     def phase(self, now: float) -> Phase:
         """How it stands."""
@@ -90,9 +92,11 @@ class Job:
         words = self.interface.dialect.words.phases
         return next(word for word, meaning in words.items() if meaning == phase)
 
-    def unknown(self) -> bool:
+    def unknown(self, now: float) -> bool:
         """Count a query; whether it is answered as if there were no such job."""
         self.queries += 1
+        if now >= self.ends:
+            self.found = min(self.found, now)
         return self.queries <= float(self.faults.get("unknown-at-first", "0"))
 
     @property
@@ -155,11 +159,12 @@ class Jobs:
         return self._jobs.get(job_id)
 
     def told(self) -> list[Mapping[str, Any]]:
-        """Of each job, in the order of their submits: when it was submitted and ends, queries."""
+        """The times and queries of each job, in the order of their submits."""
         return [
             {
                 "created": job.created,
                 "ends": job.ends if math.isfinite(job.ends) else None,
+                "found": job.found if math.isfinite(job.found) else None,
                 "queries": job.queries,
             }
             for job in self._jobs.values()

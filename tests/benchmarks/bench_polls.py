@@ -1,0 +1,262 @@
+"""How busy are the slots, and for how many queries?
+
+Run: ``python tests/benchmarks/bench_polls.py [--runs N] [--rounds N] [--case NAME ...]``; the
+names are printed by ``--list``. An hour for five runs of all.
+
+For each case an emulator runs in a process of its own. This library's studio, with its journal
+and store, and a client that asks every two seconds, the mean time of a job, take turns at it
+with the same job times. Everything is counted at the emulator. Beside them: the *greedy ideal*,
+where a slot is never empty; and the *optimum*, the best policy for somebody who knows the
+distribution, see `optimum`; *turning* is that optimum for somebody who needs as long as we do
+from the poll that finds a job ended to the next submit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import holodeck_gen as hg
+from benchmarks.optimum import Frontier, greedy, median_of
+from e2e.emulating import Emulator, emulated
+from holodeck_gen_providers.hunyuan import HunyuanOptions, make_hunyuan
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+MEAN_S = 2.0
+#: Equal times that are no multiple of the other client's interval.
+EQUAL_S = 2.2
+INTERVAL_S = 2.0
+#: With one slot, the first jobs are not counted: their times are learnt.
+LEARNING = 20
+
+
+@attrs.frozen
+class Case:
+    """Jobs of one distribution in some slots, with some queries a second."""
+
+    sigma: float
+    slots: int
+    rate: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.sigma:g}/{self.slots}/{self.rate:g}"
+
+    @property
+    def median_s(self) -> float:
+        return median_of(MEAN_S, self.sigma) if self.sigma else EQUAL_S
+
+    @property
+    def mean_s(self) -> float:
+        return MEAN_S if self.sigma else EQUAL_S
+
+    @property
+    def skipped(self) -> int:
+        return LEARNING if self.slots == 1 else 0
+
+
+CASES = [
+    *(Case(sigma, *where) for sigma in (0.1, 0.25, 0.5) for where in ((1, 20.0), (8, 20.0))),
+    *(Case(sigma, 64, 80.0) for sigma in (0.1, 0.25, 0.5)),
+    *(Case(sigma, 64, 20.0) for sigma in (0.1, 0.25)),
+    *(Case(0.0, slots, 20.0) for slots in (1, 8)),
+]
+
+
+@attrs.frozen
+class Figures:
+    """Of one client in one run; see the columns."""
+
+    utilization: float
+    queries: float
+    makespan_s: float
+    turn_s: float
+    seconds: tuple[float, ...]
+
+    @classmethod
+    def of(cls, jobs: list[dict[str, float]], case: Case) -> Figures:
+        jobs = jobs[case.skipped :]
+        seconds = tuple(job["ends"] - job["created"] for job in jobs)
+        makespan = max(job["ends"] for job in jobs) - jobs[0]["created"]
+        queries = sum(job["queries"] for job in jobs) / len(jobs)
+        found = sorted(job["found"] for job in jobs)
+        created = sorted(job["created"] for job in jobs)[case.slots :]
+        turns = [there - here for here, there in zip(found, created, strict=False)]
+        return cls(
+            utilization=sum(seconds) / (case.slots * makespan),
+            queries=queries,
+            makespan_s=makespan,
+            turn_s=statistics.median(turns),
+            seconds=seconds,
+        )
+
+
+class Benched:
+    """The provider of the service, with the limits of a case."""
+
+    def __init__(self, provider: hg.Provider, case: Case) -> None:
+        self._provider: Any = provider
+        self.limits = attrs.evolve(
+            provider.limits,
+            max_jobs=case.slots,
+            submit_rate=None,
+            poll_rate=case.rate,
+            poll_interval_s=INTERVAL_S,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._provider, name)
+
+    def limits_for(self, _task: hg.Task) -> hg.Limits:
+        return self.limits
+
+
+@asynccontextmanager
+async def opened(emulator: Emulator, case: Case) -> AsyncIterator[tuple[hg.AsyncStudio, Benched]]:
+    """A studio in a folder of its own, and its provider."""
+    made: list[Benched] = []
+
+    def make(_options: None, ctx: hg.Context) -> Benched:
+        made.append(Benched(make_hunyuan(HunyuanOptions(dialect="aiart"), ctx), case))
+        return made[-1]
+
+    with tempfile.TemporaryDirectory() as folder:
+        async with hg.AsyncStudio(
+            make,
+            output=folder,
+            concurrency=case.slots,
+            config=hg.Config.of({}, environ=emulator.environ),
+        ) as studio:
+            yield studio, made[0]
+
+
+async def ours(emulator: Emulator, case: Case, count: int) -> None:
+    """This library."""
+    async with opened(emulator, case) as (studio, _):
+        async for outcome in studio.map(hg.Task(f"picture {i}") for i in range(count)):
+            assert outcome.ok, outcome
+
+
+async def fixed(emulator: Emulator, case: Case, count: int) -> None:
+    """Asks every two seconds; fetches and keeps nothing, which is to its advantage."""
+    numbers = iter(range(count))
+    async with opened(emulator, case) as (_, provider):
+
+        async def work() -> None:
+            for number in numbers:
+                request = provider.prepare(hg.Task(f"picture {number}")).request
+                job = await provider.submit(request, key=str(number))
+                while True:
+                    await asyncio.sleep(INTERVAL_S)
+                    if (await provider.poll(job)).final:
+                        break
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(case.slots):
+                group.create_task(work())
+
+
+def measure(case: Case, *, runs: int, rounds: int) -> str:
+    """One line: medians over the runs."""
+    count = case.slots * rounds + case.skipped
+    options = ["--max-jobs", str(case.slots), "--job-seconds", f"{case.median_s},{case.sigma}"]
+    options += ["--submit-rate", "0", "--poll-rate", "0", "--pictures", "cheap"]
+    rows = []
+    for run in range(runs):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            emulated(*options, "--seed", str(run), folder=Path(folder)) as emulator,
+        ):
+            found = []
+            for client in (ours, fixed) if run % 2 else (fixed, ours):
+                emulator.reset()
+                asyncio.run(client(emulator, case, count))
+                found.append(Figures.of(emulator.times, case))
+            it, other = reversed(found) if run % 2 == 0 else found
+            rows.append(row(case, it, other))
+    return f"{case.name:<12}" + "".join(
+        f"{statistics.median(column):{width}.{digits}f}"
+        for column, (_, width, digits) in zip(zip(*rows, strict=True), COLUMNS, strict=True)
+    )
+
+
+#: Title, width and digits.
+COLUMNS = (
+    ("busy", 8, 3),
+    ("greedy", 8, 3),
+    ("optimum", 9, 3),
+    ("/optimum", 10, 3),
+    ("/cap", 8, 3),
+    ("queries", 9, 2),
+    ("allowed", 9, 2),
+    ("optimum", 9, 2),
+    ("/optimum", 10, 2),
+    ("turn ms", 9, 0),
+    ("/turning", 10, 3),
+    ("/turning", 10, 2),
+    ("fixed", 8, 3),
+    ("queries", 9, 2),
+    ("makespan", 10, 2),
+)
+
+
+def row(case: Case, it: Figures, other: Figures) -> tuple[float, ...]:
+    """Figures of one run."""
+    frontier = Frontier(it.seconds, case.slots, case.median_s, case.sigma)
+    allowed = case.rate * it.makespan_s / len(it.seconds)
+    best = frontier.utilization(allowed)
+    fewest = frontier.queries(it.utilization)
+    turning = Frontier(it.seconds, case.slots, case.median_s, case.sigma, turn_s=it.turn_s)
+    return (
+        it.utilization,
+        greedy(it.seconds, case.slots),
+        best,
+        it.utilization / best,
+        it.utilization / min(1.0, case.rate * case.mean_s / case.slots),
+        it.queries,
+        allowed,
+        fewest,
+        it.queries / fewest,
+        1000 * it.turn_s,
+        it.utilization / turning.utilization(allowed),
+        it.queries / turning.queries(it.utilization),
+        other.utilization,
+        other.queries,
+        other.makespan_s / it.makespan_s,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=20, help="jobs for each slot")
+    parser.add_argument("--case", nargs="*", default=[each.name for each in CASES])
+    parser.add_argument("--list", action="store_true")
+    told = parser.parse_args()
+    if told.list:
+        sys.stdout.write("\n".join(each.name for each in CASES) + "\n")
+        return
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
+    titles = "".join(f"{title:>{width}}" for title, width, _ in COLUMNS)
+    sys.stdout.write(f"{'σ/slots/rate':<12}{titles}\n")
+    for case in CASES:
+        if case.name in told.case:
+            sys.stdout.write(measure(case, runs=told.runs, rounds=told.rounds) + "\n")
+            sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
