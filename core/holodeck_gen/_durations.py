@@ -42,6 +42,10 @@ FEWER_BY = 1.6
 DOUBT = 0.5
 DOUBT_SCATTER = 0.5
 STRANGERS = 2.0
+#: With more jobs than these, the broadest kind is tried as two.
+DIVIDED = 25.0
+#: No job takes less or more seconds.
+SHORTEST_S, LONGEST_S = 1e-3, 1e8
 #: Jobs after which the longest one says how long any takes, and by how much one may exceed it.
 ENOUGH = 10
 MARGIN = 1.5
@@ -84,6 +88,8 @@ class Durations:
             ended: Seconds since its submit at which it surely did no longer; infinite where it
                 was given up.
         """
+        if ended < math.inf:
+            ended = min(max(ended, SHORTEST_S), LONGEST_S)
         if ended > running >= 0.0:
             self._intervals.append((running, ended))
             self.seen += 1
@@ -141,6 +147,9 @@ class Durations:
             known.sort(key=lambda each: -each.weight)
             known = [*known[: KINDS - 1], strangers]
         self._kinds = _kinds(known, total)
+        if len(self._kinds) < KINDS and total > DIVIDED:
+            self._kinds.sort(key=lambda kind: kind.scatter * kind.weight)
+            self._kinds += _halves(self._kinds.pop())
         self._doubt = Kind(DOUBT, sum(each.first for each in sums) / total, DOUBT_SCATTER)
 
 
@@ -176,6 +185,14 @@ def _kinds(sums: list[_Sums], total: float) -> list[Kind]:
         return max(math.sqrt(variance), least)
 
     return [Kind(total * each.weight / whole, each.middle, scatter(each)) for each in sums]
+
+
+def _halves(kind: Kind) -> list[Kind]:
+    """Two kinds about like one. Where there are two in truth, they part; else they stay near."""
+    return [
+        Kind(kind.weight / 2, kind.middle + side * 0.6 * kind.scatter, 0.8 * kind.scatter)
+        for side in (-1, 1)
+    ]
 
 
 def _part(kind: Kind, low: float, high: float) -> tuple[float, float, float]:

@@ -91,9 +91,9 @@ class Poller:
         desk = self.account.desk(self.provider)
         while True:
             # Others may have told meanwhile that it takes longer than was thought.
-            plan = self.timetable.plan
-            self._wish = plan.wish(accepted, ran)
-            due = max(self._wish.time(desk.price(plan)), earliest, self._sent + SHORTEST_PAUSE_S)
+            self._wish = self.timetable.plan.wish(accepted, ran)
+            price = desk.price(self.timetable)
+            due = max(self._wish.time(price), earliest, self._sent + SHORTEST_PAUSE_S)
             wait = min(due, deadline) - clock()
             if wait <= 0:
                 return

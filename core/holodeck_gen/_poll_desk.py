@@ -48,7 +48,7 @@ class Timetable:
             self.durations.learn()
             self._plan = None
         if self._plan is None:
-            self._plan = plan(self.durations.spread)
+            self._plan = plan(self.durations.spread, guessed=not self.durations.seen)
         return self._plan
 
     def still(self, age: float) -> None:
@@ -88,8 +88,9 @@ class PollDesk:
         finally:
             self.jobs -= 1
 
-    def price(self, plan: Plan) -> float:
+    def price(self, timetable: Timetable) -> float:
         """What a query must be worth, as a logarithm; see `Wish`."""
+        plan = timetable.plan
         # Who takes a query keeps others from it for an interval; the more jobs end in that, the
         # more is lost.
         interval = self.pace.interval_s

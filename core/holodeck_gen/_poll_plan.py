@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 #: The share of a job's time for which its slot may be idle where queries are plentiful, and the
 #: most that a query may cost then, as a share of that time: where times are sure, one query finds
 #: the job and the slot is idle for less. Half the idle time takes twice as many queries.
-IDLE = 0.0225
-DEAREST = 0.008
-CHEAPEST = DEAREST / 1000
+IDLE = 0.02
+DEAREST = 0.01
+CHEAPEST = DEAREST / 20
+#: What a query may cost, likewise, while the times are only guessed: some twenty for a job.
+GUESSING = 0.006
 #: Prices of a plan, each so many times the one before: from plenty to six hundred times that.
 PRICES = 8
 RATIO = 2.5
@@ -104,10 +106,15 @@ class Plan:
         return Wish(tuple(accepted + each for each in following), math.log(self.price, RATIO))
 
 
-def plan(spread: Spread) -> Plan:
-    """The plan for a distribution of job times."""
+def plan(spread: Spread, *, guessed: bool = False) -> Plan:
+    """The plan for a distribution of job times.
+
+    Args:
+        spread: The distribution.
+        guessed: Whether it was not learnt from any job.
+    """
     typical = spread.age(0.5)
-    price = _price(spread, typical)
+    price = GUESSING * typical if guessed else _price(spread, typical)
     ages = spread.ages
     end = ages[-1] + min(LATE_SHARE * ages[-1], LATE_S)
     tables = []
