@@ -74,9 +74,9 @@ class TestUtilization:
         run(provider, 40 * slots, concurrency=slots)
         seconds, busy, queries, _ = figures(provider, slots)
         assert busy >= 0.98 * greedy(seconds, slots)
-        assert queries <= 2.5
+        assert queries <= 3
         learnt = [job.polls for job in provider.jobs.values()][20 * slots :]
-        assert sum(learnt) <= 1.3 * len(learnt)
+        assert sum(learnt) <= 1.5 * len(learnt)
 
     def test_where_queries_are_scarce_none_is_wasted(self) -> None:
         """More slots than the polls can ever empty."""

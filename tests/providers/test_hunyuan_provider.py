@@ -92,6 +92,25 @@ class TestQuota:
         assert provider.quota_key(task) == action
         assert (limits.max_jobs, limits.submit_rate, limits.poll_rate) == (jobs, submits, polls)
 
+    @pytest.mark.parametrize("dialect", ["tokenhub", "aiart", "hunyuan"])
+    def test_jobs_alike_are_told_from_those_that_take_longer(self, dialect: str) -> None:
+        provider = made(dialect)
+
+        def key(prompt: str, **fields: Any) -> str:
+            request = provider.prepare(hg.Task(prompt, **fields)).request
+            return str(provider.duration_key(request))
+
+        assert key("a cat") == key("a dog")
+        keys = {
+            key("a cat"),
+            key("a cat", size="1280x768"),
+            key("a cat", provider_options={"revise": False}),
+        }
+        assert len(keys) == 3
+        # A seed turns the rewrite off.
+        assert key("a cat", seed=7) == key("a cat", provider_options={"revise": False})
+        assert key("a cat", provider_options={"revise": True}) == key("a cat")
+
     def test_the_engine_waits_longer_than_a_direct_call(self) -> None:
         assert made("tokenhub").limits.request_timeout_s == 300.0
         assert made("ai3d").limits.request_timeout_s == 60.0

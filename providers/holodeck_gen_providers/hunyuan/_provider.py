@@ -92,6 +92,15 @@ class HunyuanProvider:
         """The action: the service counts job slots for each."""
         return self._model(task.model).submit
 
+    def duration_key(self, request: hg.JsonObject) -> str:
+        """Model, size, number, and whether the service rewrites the prompt, which takes time."""
+        model, body = self._row(request["state"]), request["body"]
+        words = ("size", "n")
+        shape = [str(body.get(model.fields[word], "")) for word in words if word in model.fields]
+        revise = model.options.get("revise")
+        rewrites = body.get(revise.field, model.rewrites) if revise else model.rewrites
+        return " ".join([model.name, *shape, "rewritten" if rewrites else "as told"])
+
     def prepare(self, task: hg.Task) -> hg.Prepared:
         """Translate and check. As `holodeck_gen.Provider.prepare`."""
         return _prepare.prepare(task, self.dialect, self._model(task.model))
