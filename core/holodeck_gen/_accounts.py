@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._calls import copied
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._gate import Gate, LocalGate
+from holodeck_gen._health import Health
 from holodeck_gen._levels import Levels
 from holodeck_gen._log import Logger
 from holodeck_gen._pace import Pace
@@ -28,13 +30,21 @@ class Account:
     Attributes:
         key: The provider's `account_key`.
         paused: Why nothing may be submitted, if so.
+        health: Of the service that takes submits and polls.
+        results: Of the service that has the results, often another one.
     """
 
     key: str
     concurrency: Concurrency
     paused: PausedError | None = attrs.field(default=None, init=False)
+    health: Health = attrs.field(init=False)
+    results: Health = attrs.field(init=False)
     _gates: dict[str, Gate] = attrs.field(factory=dict, init=False)
     _paces: dict[Action, Pace] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.health = Health(pause=self.pause)
+        self.results = Health(pause=self.pause)
 
     def gate(self, provider: Provider, task: Task) -> Gate:
         """The job slots that `task` shares."""
@@ -49,8 +59,7 @@ class Account:
     def pace(self, provider: Provider, action: Action) -> Pace:
         """The pace of one action."""
         if action not in self._paces:
-            rate = provider.limits.rate(action)
-            self._paces[action] = Pace(0.0 if rate is None else 1 / rate)
+            self._paces[action] = Pace(provider.limits.rate(action))
         return self._paces[action]
 
     @property
@@ -70,7 +79,7 @@ class Account:
             PausedError: It is paused.
         """
         if self.paused is not None:
-            raise PausedError(str(self.paused), reason=self.paused.reason)
+            raise copied(self.paused)
 
     def consider(self, error: GenerationError) -> None:
         """Pause on refused credentials or credit: no other task would fare better."""
@@ -85,6 +94,7 @@ class Account:
         """Submit nothing more; who waits for a slot learns it at once."""
         if self.paused is None:
             self.paused = reason
+            self.health.dismiss(reason)
             for gate in self._gates.values():
                 gate.dismiss(reason)
 
@@ -102,7 +112,8 @@ class Accounts:
         key = provider.account_key()
         if key not in self._accounts:
             account = self._accounts[key] = Account(key=key, concurrency=self.concurrency)
-            account.paused = self._everywhere
+            if self._everywhere is not None:
+                account.pause(self._everywhere)
         return self._accounts[key]
 
     def start(self, provider: Provider, task: Task) -> int:

@@ -13,6 +13,7 @@ import attrs
 
 from holodeck_gen import _journal_file as file
 from holodeck_gen import _ownership as ownership
+from holodeck_gen._calls import copied
 from holodeck_gen._group_commit import Commits, GroupCommit, Immediate
 from holodeck_gen._journal_rows import Rows
 from holodeck_gen._journal_writes import planned, rewritten
@@ -152,7 +153,7 @@ class SqliteJournal:
 
     async def record(self, part: PartKey, step: Step) -> None:
         if step.state == "submitting" and self.paused is not None:
-            raise PausedError(str(self.paused), reason=self.paused.reason)
+            raise copied(self.paused)
         write = self.ledger.record(part, step)
         if step.state in _REPEATABLE:
             self.commits.put(write)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import attrs
 
 from holodeck_gen._accounts import Account
-from holodeck_gen._calls import bounded, told, words
+from holodeck_gen._calls import DeadlineError, bounded, copied, told, words
 from holodeck_gen._provider import JobRef, JobStatus, Provider
 from holodeck_gen._retry import repeat
 from holodeck_gen._settings import Settings
@@ -18,6 +18,8 @@ from holodeck_gen.errors import (
     JobTimeoutError,
     ProviderError,
     RetryableError,
+    SlotRefusedError,
+    ThrottledError,
     TransientError,
 )
 
@@ -33,7 +35,7 @@ class Poller:
     provider: Provider
     account: Account
     settings: Settings
-    on_retry: Callable[[RetryableError, float], Awaitable[None]]
+    on_retry: Callable[[RetryableError, float], object]
 
     async def until_final(self, accepted: float) -> JobStatus:
         """Poll until the job has ended.
@@ -52,15 +54,9 @@ class Poller:
         while True:
             await asyncio.sleep(min(pause, max(0.0, deadline - clock())))
             overdue = clock() >= deadline
-            try:
-                # One poll is allowed past the deadline, so that a job is not called overdue
-                # only because nobody has looked.
-                async with asyncio.timeout_at(
-                    max(deadline, clock() + self.settings.request_timeout(limits))
-                ):
-                    status = await self._poll()
-            except TimeoutError:
-                raise self._overdue() from None
+            # One good answer is waited for past the deadline, so that a job is not called
+            # overdue only because nobody could look.
+            status = await self._poll(deadline)
             if status.final:
                 return status
             if overdue:
@@ -70,17 +66,33 @@ class Poller:
             good = hint is not None and hint >= SHORTEST_PAUSE_S
             pause = hint if hint and good else limits.poll_interval_s
 
-    async def _poll(self) -> JobStatus:
+    async def _poll(self, deadline: float) -> JobStatus:
         surprises = 0
+        clock = asyncio.get_running_loop().time
+        unheard = self.account.health.excuse()
 
-        async def once() -> JobStatus:
+        def on_retry(error: RetryableError, wait_s: float) -> None:
+            answered = isinstance(error, ThrottledError | SlotRefusedError)
+            if clock() >= deadline and (answered or not unheard()):
+                # The service is well, or others get to know how their jobs are doing.
+                raise self._overdue() from error
+            self.on_retry(error, wait_s)
+
+        async def once(cost: int) -> JobStatus:
             nonlocal surprises
             try:
-                return await self.ask()
+                return await self.ask(cost=cost)
             except (JobFailedError, ContentRejectedError) as error:
                 return JobStatus(phase="failed", error=error)
             except ProviderError as error:
-                raise told(error, job_id=self.ref.job_id) from error.__cause__
+                own = told(error, job_id=self.ref.job_id)
+                if isinstance(own, RetryableError) and (wanted := own.retry_after):
+                    # Looked at once more before it is called overdue, whatever is asked for.
+                    own = copied(own)
+                    own.retry_after = min(wanted, max(0.0, deadline - clock()))
+                raise own from error.__cause__
+            except (DeadlineError, OSError) as error:
+                raise TransientError(words(error), job_id=self.ref.job_id) from error
             except Exception as error:
                 surprises += 1
                 if surprises >= self.settings.attempts:
@@ -92,25 +104,31 @@ class Poller:
                     ) from error
                 raise TransientError(words(error), job_id=self.ref.job_id) from error
 
-        return await repeat(
-            once, self.settings.patient_policy(), sleep=asyncio.sleep, on_retry=self.on_retry
-        )
+        return await repeat(once, self.settings.patient_policy(), on_retry=on_retry)
 
-    async def ask(self) -> JobStatus:
-        """Poll once, in its turn.
+    async def ask(self, *, cost: int = 0) -> JobStatus:
+        """Poll once, in its turn, when the service is well.
+
+        Args:
+            cost: What it takes from the retry budget.
 
         Raises:
+            PausedError: The service has been unwell for too long.
             TypeError: The provider returned nonsense.
             Exception: What the provider raised.
         """
         pace = self.account.pace(self.provider, "poll")
-        await pace.token()
-        await pace.departure()
-        status = await bounded(
-            self.provider.poll(self.ref),
-            timeout_s=self.settings.request_timeout(self.provider.limits),
-            what=f"poll of {self.provider.name}",
-        )
+        with await self.account.health.visit("poll", cost=cost):
+            sent = await pace.turn()
+            try:
+                status = await bounded(
+                    self.provider.poll(self.ref),
+                    timeout_s=self.settings.request_timeout(self.provider.limits),
+                    what=f"poll of {self.provider.name}",
+                )
+            except Exception as error:
+                pace.heard(error, sent)
+                raise
         if not isinstance(status, JobStatus):
             raise TypeError(f"poll returned {type(status).__name__}, not a JobStatus")
         return status

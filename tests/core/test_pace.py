@@ -37,7 +37,7 @@ gaps = st.lists(st.floats(0, 3), max_size=12)
 def test_never_closer_than_the_pace(
     interval_s: float, arrivals: list[float], delays: list[float]
 ) -> None:
-    sent = run_virtual(sent_at(Pace(interval_s), arrivals, delays))
+    sent = run_virtual(sent_at(Pace(1 / interval_s), arrivals, delays))
     assert all(later - earlier >= interval_s - 1e-6 for earlier, later in pairwise(sorted(sent)))
 
 
@@ -46,7 +46,7 @@ def test_the_full_rate_is_reached_where_it_is_the_bottleneck() -> None:
         clock = asyncio.get_running_loop().time
         began = clock()
         # Between token and sending there is a write to disk, now quick, now slow.
-        await sent_at(Pace(0.05), [0.0] * 200, [0.001, 0.02] * 100)
+        await sent_at(Pace(20.0), [0.0] * 200, [0.001, 0.02] * 100)
         return clock() - began
 
     assert 199 * 0.05 <= run_virtual(main()) <= 199 * 0.05 / 0.98
@@ -54,7 +54,7 @@ def test_the_full_rate_is_reached_where_it_is_the_bottleneck() -> None:
 
 def test_after_a_pause_there_is_no_catching_up() -> None:
     sent = run_virtual(sent_at(Pace(1.0), [0.0, 60.0, 0.0, 0.0], [0.0] * 4))
-    assert [round(later - earlier, 6) for earlier, later in pairwise(sent)] == [60.0, 1.0, 1.0]
+    assert [round(later - earlier, 6) for earlier, later in pairwise(sent)] == [60.0, 1.005, 1.005]
 
 
 def test_a_hold_reaches_those_that_already_wait() -> None:
@@ -66,12 +66,12 @@ def test_a_hold_reaches_those_that_already_wait() -> None:
         loop.call_later(0.5, pace.hold, 30.0)
         return [at - began for at in await sent_at(pace, [0.0] * 3, [0.0] * 3)]
 
-    assert [round(at, 6) for at in run_virtual(main())] == [0.0, 30.5, 31.5]
+    assert [round(at, 6) for at in run_virtual(main())] == [0.0, 30.5, 31.505]
 
 
 def test_without_a_rate_only_a_hold_delays() -> None:
     async def main() -> list[float]:
-        pace = Pace(0.0)
+        pace = Pace(None)
         began = asyncio.get_running_loop().time()
         first = await sent_at(pace, [0.0] * 3, [0.0] * 3)
         pace.hold(5.0)
