@@ -126,6 +126,8 @@ class Health:
     _vain: int = attrs.field(default=0, init=False)
     #: Since when submits are lost that may have made jobs nobody knows of.
     _doubted_since: float | None = attrs.field(default=None, init=False)
+    #: Whether a poll had a good answer since the last of these.
+    _lives: bool = attrs.field(default=False, init=False)
     _answered_at: float = attrs.field(default=_NEVER, init=False)
     #: When the last trials began; `None` stands for those of any action.
     _tried: dict[Action | None, float] = attrs.field(factory=dict, init=False)
@@ -190,6 +192,7 @@ class Health:
 
     def doubt(self, error: Exception) -> None:
         """A submit was lost that may have made a job: the next one waits for a sign of life."""
+        self._lives = False
         if self._doubted_since is None:
             self._doubted_since = asyncio.get_running_loop().time()
             self._plan("submit", self._doubted_since)
@@ -209,11 +212,12 @@ class Health:
         """When `action` may be tried; None where others go first."""
         if self._trial is not None:
             return None
+        # A poll costs nothing, a submit may.
+        spared = action == "submit" and self._watched > 0
         if self._failures >= FAILURES:
-            # A poll costs nothing, a submit may.
-            return None if action == "submit" and self._watched else self._due[None]
+            return None if spared else self._due[None]
         if self.shut(action):
-            return self._due[action]
+            return None if spared and not self._lives else self._due[action]
         # Without budget: where nothing succeeds, nothing comes back to it either.
         return max(self._answered_at, self._tried.get(None, _NEVER)) + TRIAL_S
 
@@ -250,9 +254,10 @@ class Health:
         self._failures = self._vain = 0
         if visit.action == "submit":
             self._doubted_since = None
-        elif self._doubted_since is not None:
-            # The service lives; whether it takes submits, one of them finds out.
-            self._due["submit"] = min(self._due["submit"], self._soonest("submit", now))
+        elif self._doubted_since is not None and not self._lives:
+            # Whether it takes submits as well, one of them finds out.
+            self._lives = True
+            self._due["submit"] = self._soonest("submit", now)
 
     def _ill(self, error: BaseException, now: float) -> None:
         self._failures += 1

@@ -16,6 +16,7 @@ from holodeck_gen.errors import (
     ContentRejectedError,
     JobFailedError,
     JobTimeoutError,
+    PausedError,
     ProviderError,
     RetryableError,
     SlotRefusedError,
@@ -91,6 +92,8 @@ class Poller:
                     own = copied(own)
                     own.retry_after = min(wanted, max(0.0, deadline - clock()))
                 raise own from error.__cause__
+            except PausedError:
+                raise
             except (DeadlineError, OSError) as error:
                 raise TransientError(words(error), job_id=self.ref.job_id) from error
             except Exception as error:
