@@ -21,10 +21,11 @@ CUT = 0.7
 #: Seconds that a refusal is taken to concern: others of requests that were sent so shortly after
 #: it have the same cause.
 WINDOW_S = 1.0
-#: Seconds in which a rate comes back from nothing to the documented one, and requests at that
-#: rate: so slow that a service that means less refuses no more than one request in fifty.
-RECOVERY_S = 60.0
-RECOVERY_REQUESTS = 200
+#: Seconds in which a lowered rate doubles again, but at a low rate the time of so many requests:
+#: so slow that a service that means less refuses one request in a hundred, and not one in ten.
+DOUBLING_S = 60.0
+LONGEST_DOUBLING_S = 600.0
+DOUBLING_REQUESTS = 200
 #: Requests a second that are left, however many refusals there are.
 LOWEST_RATE = 1 / 30
 #: Seconds for which one refusal may hold back all requests; the next one may again.
@@ -75,7 +76,7 @@ class Pace:
     _closed_until: float = attrs.field(default=float("-inf"), init=False)
     _cut_at: float = attrs.field(default=float("-inf"), init=False)
     _cut_to: float | None = attrs.field(default=None, init=False)
-    _slope: float = attrs.field(default=0.0, init=False)
+    _doubling_s: float = attrs.field(default=DOUBLING_S, init=False)
 
     @property
     def rate(self) -> float | None:
@@ -121,15 +122,15 @@ class Pace:
         rate = self._rate(now)
         if rate is None:
             rate = float(max(1, sum(1 for at in self._sent if at >= now - WINDOW_S)))
-        full = self.documented or rate
-        self._cut_to = max(CUT * rate, min(LOWEST_RATE, full))
+        self._cut_to = max(CUT * rate, min(LOWEST_RATE, rate))
         self._cut_at = now
-        self._slope = full / max(RECOVERY_S, RECOVERY_REQUESTS / full)
+        self._doubling_s = min(LONGEST_DOUBLING_S, max(DOUBLING_S, DOUBLING_REQUESTS / rate))
 
     def _rate(self, now: float) -> float | None:
         if self._cut_to is None:
             return self.documented
-        rate = self._cut_to + self._slope * (now - self._cut_at)
+        doublings = min((now - self._cut_at) / self._doubling_s, 32.0)
+        rate: float = self._cut_to * 2.0**doublings
         return rate if self.documented is None else min(rate, self.documented)
 
     def _spacing_s(self, now: float) -> float:
