@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -36,6 +37,8 @@ class Account:
 
     key: str
     concurrency: Concurrency
+    #: Told of a pause when it begins.
+    on_pause: Callable[[PausedError], object] = lambda _reason: None
     paused: PausedError | None = attrs.field(default=None, init=False)
     health: Health = attrs.field(init=False)
     results: Health = attrs.field(init=False)
@@ -94,6 +97,7 @@ class Account:
         """Submit nothing more; who waits for a slot learns it at once."""
         if self.paused is None:
             self.paused = reason
+            self.on_pause(reason)
             self.health.dismiss(reason)
             for gate in self._gates.values():
                 gate.dismiss(reason)
@@ -104,6 +108,8 @@ class Accounts:
     """Every account in use."""
 
     concurrency: Concurrency
+    #: Told of a pause when it begins.
+    on_pause: Callable[[PausedError], object] = lambda _reason: None
     _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
     _everywhere: PausedError | None = attrs.field(default=None, init=False)
 
@@ -111,7 +117,9 @@ class Accounts:
         """The account that `provider` uses."""
         key = provider.account_key()
         if key not in self._accounts:
-            account = self._accounts[key] = Account(key=key, concurrency=self.concurrency)
+            account = self._accounts[key] = Account(
+                key=key, concurrency=self.concurrency, on_pause=self.on_pause
+            )
             if self._everywhere is not None:
                 account.pause(self._everywhere)
         return self._accounts[key]

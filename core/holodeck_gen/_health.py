@@ -129,7 +129,7 @@ class Health:
     #: Whether a poll had a good answer since the last of these.
     _lives: bool = attrs.field(default=False, init=False)
     _answered_at: float = attrs.field(default=_NEVER, init=False)
-    #: When the last trials began; `None` stands for those of any action.
+    #: When the last trials in vain began; `None` stands for those of any action.
     _tried: dict[Action | None, float] = attrs.field(factory=dict, init=False)
     #: When the next trial may begin, likewise.
     _due: dict[Action | None, float] = attrs.field(factory=dict, init=False)
@@ -252,6 +252,10 @@ class Health:
         if self._failures >= FAILURES:
             _log.info("service.back", action=visit.action)
         self._failures = self._vain = 0
+        if visit.trial:
+            # What comes now is another spell.
+            for side in (None, visit.action):
+                self._tried.pop(side, None)
         if visit.action == "submit":
             self._doubted_since = None
         elif self._doubted_since is not None and not self._lives:

@@ -60,6 +60,7 @@ class World:
     health: Health = attrs.field(init=False)
     pauses: list[PausedError] = attrs.field(factory=list, init=False)
     visits: list[tuple[float, Action, bool, bool]] = attrs.field(factory=list, init=False)
+    answers: list[float] = attrs.field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.health = Health(pause=self.pauses.append)
@@ -97,6 +98,7 @@ class World:
                     self.health.doubt(error)
                 visit.leave(error, sent=True)
                 if error is None:
+                    self.answers.append(clock())
                     break
                 assert isinstance(error, RetryableError)
                 cost = price(error)
@@ -135,7 +137,9 @@ def test_whatever_the_weather(
         assert all(trial for _, _, trial, shut in world.visits if shut)
         for action in ("submit", "poll"):
             trials = [at for at, what, trial, _ in world.visits if trial and what == action]
-            assert all(b - a >= TRIAL_S - 1e-6 for a, b in pairwise(trials)), trials
+            for a, b in pairwise(trials):
+                in_vain = not any(a < at <= b for at in world.answers)
+                assert b - a >= TRIAL_S - 1e-6 or not in_vain
 
     run_virtual(main())
 
