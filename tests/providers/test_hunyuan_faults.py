@@ -257,6 +257,14 @@ class TestEveryDialect:
         assert not any(outcome.ok for outcome in outcomes)
         assert world.jobs == 0
 
+    def test_a_model_that_is_gone_stops_the_batch(self, dialect: str) -> None:
+        code = "400004" if dialect == "tokenhub" else "InvalidParameterValue.Model"
+        tasks = [task(dialect, f"cat {i}") for i in range(10)]
+        outcomes, world = run(dialect, tasks, faults=f"refuse:{code}")
+        assert {failure_of(outcome).state for outcome in outcomes} == {"held"}
+        assert "choose another one" in str(failure_of(outcomes[0]).error)
+        assert 1 <= sum(world.refusals.values()) <= 2
+
 
 DIRECT = (
     ("tokenhub", "hy-image-lite"),
