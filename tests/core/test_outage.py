@@ -228,3 +228,15 @@ class TestUncertain:
         states, _, _ = run(provider, 12, concurrency=6)
         # The first three were on their way together.
         assert states == Counter(held=3, done=9)
+
+    def test_who_waits_for_its_turn_when_it_happens_is_not_sent(self) -> None:
+        provider = ScriptedProvider(
+            scripts={"0": Script(submits=["lose"])},
+            default=Script(job_s=1.0),
+            direct=True,
+            limits=hg.Limits(max_jobs=4, submit_rate=0.2, job_timeout_s=100.0),
+        )
+        states, _, _ = run(provider, 4)
+        assert states == Counter(held=1, done=3)
+        # The turn at 5 s was for one that had leave from before.
+        assert provider.submits[1] >= 10.0
