@@ -10,7 +10,7 @@ import attrs
 from holodeck_gen._calls import copied
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._gate import Gate, LocalGate
-from holodeck_gen._health import Health
+from holodeck_gen._health import OUTAGE_S, Health
 from holodeck_gen._levels import Levels
 from holodeck_gen._log import Logger
 from holodeck_gen._pace import Pace
@@ -37,6 +37,8 @@ class Account:
 
     key: str
     concurrency: Concurrency
+    #: Seconds without a good answer after which it is paused.
+    outage_s: float = OUTAGE_S
     #: Told of a pause when it begins.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
     paused: PausedError | None = attrs.field(default=None, init=False)
@@ -46,8 +48,8 @@ class Account:
     _paces: dict[Action, Pace] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.health = Health(pause=self.pause)
-        self.results = Health(pause=self.pause)
+        self.health = Health(pause=self.pause, outage_s=self.outage_s)
+        self.results = Health(pause=self.pause, outage_s=self.outage_s)
 
     def gate(self, provider: Provider, task: Task) -> Gate:
         """The job slots that `task` shares."""
@@ -108,6 +110,7 @@ class Accounts:
     """Every account in use."""
 
     concurrency: Concurrency
+    outage_s: float = OUTAGE_S
     #: Told of a pause when it begins.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
     _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
@@ -118,7 +121,10 @@ class Accounts:
         key = provider.account_key()
         if key not in self._accounts:
             account = self._accounts[key] = Account(
-                key=key, concurrency=self.concurrency, on_pause=self.on_pause
+                key=key,
+                concurrency=self.concurrency,
+                outage_s=self.outage_s,
+                on_pause=self.on_pause,
             )
             if self._everywhere is not None:
                 account.pause(self._everywhere)

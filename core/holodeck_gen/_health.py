@@ -108,13 +108,15 @@ class Health:
     """Of one account.
 
     Attributes:
-        pause: Told once that the outage is too long.
+        pause: Told that the outage is too long.
+        outage_s: How long that is.
         budget: What is left for retries.
         answers: Good answers so far.
         gone: Why nothing at all is sent any more.
     """
 
     pause: Callable[[PausedError], object]
+    outage_s: float = OUTAGE_S
     budget: int = attrs.field(default=BUDGET, init=False)
     answers: int = attrs.field(default=0, init=False)
     gone: PausedError | None = attrs.field(default=None, init=False)
@@ -267,19 +269,24 @@ class Health:
         self._failures += 1
         if self._failures == FAILURES:
             self._plan(None, now)
-            _log.warning("service.unwell", error=words(error))
+            _log.warning(
+                "service.unwell",
+                error=words(error),
+                tried_every_s=TRIAL_S,
+                paused_after_s=self.outage_s,
+            )
 
     def _judge(self, visit: Visit, error: BaseException, now: float) -> None:
         """Whether that is to go on."""
         since = self._doubted_since
-        if self._vain >= FAILURES and now - self._waiting_since >= OUTAGE_S:
+        if self._vain >= FAILURES and now - self._waiting_since >= self.outage_s:
             self._give_up("has given no good answer", error)
-        elif visit.action == "submit" and since is not None and now - since >= OUTAGE_S:
+        elif visit.action == "submit" and since is not None and now - since >= self.outage_s:
             self._give_up("has accepted no submit", error, submits=True)
 
     def _give_up(self, what: str, error: BaseException, *, submits: bool = False) -> None:
-        reason = f"the service {what} for {OUTAGE_S / 60:g} minutes: {words(error)}"
-        pause = PausedError(f"paused: {reason}", reason=reason, resume_after=OUTAGE_S)
+        reason = f"the service {what} for {self.outage_s / 60:.3g} minutes: {words(error)}"
+        pause = PausedError(f"paused: {reason}", reason=reason, resume_after=self.outage_s)
         if not submits:
             self.gone = self.gone or pause
         self.pause(pause)

@@ -129,7 +129,9 @@ class Workplace:
             self.journal = await asyncio.to_thread(self._open_journal)
             self.events = EventQueue([*self.observers, *self._resolver.observers()])
             self.accounts = Accounts(
-                concurrency=self.settings.concurrency, on_pause=self.journal.note_pause
+                concurrency=self.settings.concurrency,
+                outage_s=self.settings.outage_s,
+                on_pause=self.journal.note_pause,
             )
             parts = self._parts(store, processors)
             self.engine = Engine(

@@ -155,6 +155,13 @@ class TestFromTheStart:
         assert OUTAGE_S <= last <= OUTAGE_S + 2 * TRIAL_S
         assert len(provider.vain) < 80
 
+    def test_how_long_that_is_can_be_set(self) -> None:
+        provider = Dying(dead=(0.0, float("inf")))
+        _, _, pause = run(provider, 2, outage_s=90.0)
+        assert pause is not None
+        assert "for 1.5 minutes" in pause.reason
+        assert 90.0 <= provider.vain[-1][1] <= 90.0 + 2 * TRIAL_S
+
     def test_jobs_that_run_are_held_and_not_overdue(self) -> None:
         provider = Dying(dead=(10.0, float("inf")))
         provider.limits = hg.Limits(max_jobs=SLOTS, job_timeout_s=60.0)
