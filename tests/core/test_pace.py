@@ -183,9 +183,9 @@ class TestAdaptation:
         async def main() -> float | None:
             pace = Pace(None)
             for _ in range(30):
-                last = await pace.turn()
+                await pace.turn()
                 await asyncio.sleep(0.1)
-            pace.heard(ThrottledError(""), last)
+            pace.heard(ThrottledError(""), await pace.turn())
             return pace.rate
 
         assert run_virtual(main()) == pytest.approx(CUT * 10, abs=CUT + 0.01)
