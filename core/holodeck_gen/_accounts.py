@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._calls import copied
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._gate import Gate, LocalGate
+from holodeck_gen._health import OUTAGE_S, Health
 from holodeck_gen._levels import Levels
 from holodeck_gen._log import Logger
 from holodeck_gen._pace import Pace
@@ -32,15 +35,27 @@ class Account:
     Attributes:
         key: The provider's `account_key`.
         paused: Why nothing may be submitted, if so.
+        health: Of the service that takes submits and polls.
+        results: Of the service that has the results, often another one.
     """
 
     key: str
     concurrency: Concurrency
+    #: Seconds without a good answer after which it is paused.
+    outage_s: float = OUTAGE_S
+    #: Told of a pause when it begins.
+    on_pause: Callable[[PausedError], object] = lambda _reason: None
     paused: PausedError | None = attrs.field(default=None, init=False)
+    health: Health = attrs.field(init=False)
+    results: Health = attrs.field(init=False)
     _gates: dict[str, Gate] = attrs.field(factory=dict, init=False)
     _paces: dict[Action, Pace] = attrs.field(factory=dict, init=False)
     _desk: PollDesk | None = attrs.field(default=None, init=False)
     _timetables: dict[str, Timetable] = attrs.field(factory=dict, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.health = Health(pause=self.pause, outage_s=self.outage_s)
+        self.results = Health(pause=self.pause, outage_s=self.outage_s)
 
     def gate(self, provider: Provider, task: Task) -> Gate:
         """The job slots that `task` shares."""
@@ -55,8 +70,7 @@ class Account:
     def pace(self, provider: Provider, action: Action) -> Pace:
         """The pace of one action."""
         if action not in self._paces:
-            rate = provider.limits.rate(action)
-            self._paces[action] = Pace(0.0 if rate is None else 1 / rate)
+            self._paces[action] = Pace(provider.limits.rate(action))
         return self._paces[action]
 
     def desk(self, provider: Provider) -> PollDesk:
@@ -90,7 +104,7 @@ class Account:
             PausedError: It is paused.
         """
         if self.paused is not None:
-            raise PausedError(str(self.paused), reason=self.paused.reason)
+            raise copied(self.paused)
 
     def consider(self, error: GenerationError) -> None:
         """Pause on refused credentials or credit: no other task would fare better."""
@@ -105,6 +119,8 @@ class Account:
         """Submit nothing more; who waits for a slot learns it at once."""
         if self.paused is None:
             self.paused = reason
+            self.on_pause(reason)
+            self.health.dismiss(reason)
             for gate in self._gates.values():
                 gate.dismiss(reason)
 
@@ -114,6 +130,9 @@ class Accounts:
     """Every account in use."""
 
     concurrency: Concurrency
+    outage_s: float = OUTAGE_S
+    #: Told of a pause when it begins.
+    on_pause: Callable[[PausedError], object] = lambda _reason: None
     _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
     _everywhere: PausedError | None = attrs.field(default=None, init=False)
 
@@ -121,8 +140,14 @@ class Accounts:
         """The account that `provider` uses."""
         key = provider.account_key()
         if key not in self._accounts:
-            account = self._accounts[key] = Account(key=key, concurrency=self.concurrency)
-            account.paused = self._everywhere
+            account = self._accounts[key] = Account(
+                key=key,
+                concurrency=self.concurrency,
+                outage_s=self.outage_s,
+                on_pause=self.on_pause,
+            )
+            if self._everywhere is not None:
+                account.pause(self._everywhere)
         return self._accounts[key]
 
     def start(self, provider: Provider, task: Task) -> int:

@@ -18,8 +18,8 @@ from holodeck_gen import _journal_file as file
 from holodeck_gen import _ownership as ownership
 from holodeck_gen._artifact import Artifact, Cost, add_costs
 from holodeck_gen._codec import from_json
-from holodeck_gen._journal import IN_WORK
-from holodeck_gen._journal_rows import Rows
+from holodeck_gen._journal import IN_WORK, Pause
+from holodeck_gen._journal_rows import PAUSED, Rows
 from holodeck_gen.errors import JournalCorruptError, JournalError
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Status:
         tasks: Tasks by state: ``done``, ``failed``, ``held`` (a decision is needed),
             ``working`` (a job or a file is unfinished) and ``waiting``.
         cost: What the finished tasks cost, where that is known and of one currency.
+        paused: Why nothing was submitted any more; None where that does not stand in the way.
         changed_at: When anything was last written, in seconds since the epoch.
     """
 
@@ -56,6 +57,7 @@ class Status:
     owner: str | None
     tasks: dict[str, int]
     cost: Cost | None
+    paused: Pause | None
     changed_at: float | None
 
 
@@ -118,8 +120,14 @@ def status(journal: Path) -> Status:
                 "waiting": counts.get("open", 0) - held - working,
             },
             cost=_spent(rows),
+            paused=_pause(rows) if counts.get("open") else None,
             changed_at=_last_change(rows),
         )
+
+
+def _pause(rows: Rows) -> Pause | None:
+    found = rows.meta(PAUSED)
+    return None if found is None else from_json(found, Pause)
 
 
 def providers_of(journal: Path) -> list[str]:

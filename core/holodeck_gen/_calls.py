@@ -109,19 +109,20 @@ def told(error: E, **facts: str | None) -> E:
     missing = {name: value for name, value in facts.items() if value and not getattr(error, name)}
     if not missing:
         return error
-    own = _copied(error)
+    own = copied(error)
     vars(own).update(missing)
     return own
 
 
 def reworded(error: E, message: str) -> E:
     """A copy of `error` with another message."""
-    own = _copied(error)
+    own = copied(error)
     own.args = (message,)
     return own
 
 
-def _copied(error: E) -> E:
+def copied(error: E) -> E:
+    """A copy of `error`, where one has to be raised in several places."""
     try:
         own = copy.copy(error)
     except Exception:

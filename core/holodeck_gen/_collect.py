@@ -103,7 +103,7 @@ class Collector:
         return Workplace(
             config=self.config,
             registry=self.registry,
-            settings=settings_of(self.config, name=None),
+            settings=settings_of(self.config, name=None, outage_s=None),
             submitter=None,
             provider=self.provider or providers_of(self.journal),
             output=self.output or output_of(self.journal),

@@ -142,4 +142,5 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "backoff_s": _seconds,
     "request_timeout_s": _timeout,
     "job_timeout_s": _timeout,
+    "outage_s": _timeout,
 }

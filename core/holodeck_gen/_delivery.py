@@ -161,7 +161,7 @@ class Delivery:
                     self.job.provider,
                     name=f"{self.job.key.submit_key}-{i}",
                     kind=self.entry.task.kind,
-                    pace=self.job.account.pace(self.job.provider, "download"),
+                    account=self.job.account,
                 )
                 for i, output in enumerate(made)
             ]

@@ -79,7 +79,11 @@ async def download(
             raise DownloadError(
                 f"{where} is not fetched: it does not lead to a public address", stage="download"
             ) from error
-        raise TransientError(f"{type(error).__name__} for {where}") from error
+        raise TransientError(
+            f"{type(error).__name__} for {where}",
+            # An answer that breaks off is one all the same.
+            code=None if response is None else "cut off",
+        ) from error
     finally:
         if response is not None:
             await response.aclose()
@@ -121,7 +125,11 @@ def _check_head(response: httpx.Response, *, kind: str, where: str) -> None:
     """Refuse what can be refused before any of its body is read."""
     status = response.status_code
     if status in (408, 425, 429) or status >= 500:
-        raise TransientError(f"HTTP {status} for {where}", retry_after=retry_after(response))
+        raise TransientError(
+            f"HTTP {status} for {where}",
+            code=f"HTTP {status}",
+            retry_after=retry_after(response),
+        )
     if status != 200:
         raise DownloadError(f"HTTP {status} for {where}", stage="download")
     if (encoding := _encoding(response)) not in (*_PLAIN, *_DECODED):
@@ -130,7 +138,7 @@ def _check_head(response: httpx.Response, *, kind: str, where: str) -> None:
     # Models in OBJ format are text. What says so falsely is found out by its bytes.
     if media_type in _NO_FILE or (kind == "image" and media_type.startswith("text/")):
         # Rather a gateway's page about some trouble than what the service has stored.
-        raise TransientError(f"{where} is {media_type} and not the file")
+        raise TransientError(f"{where} is {media_type} and not the file", code="no file")
     if (_announced(response) or 0) > size_limit(kind):
         raise _too_large(where, kind)
 
@@ -139,9 +147,11 @@ def _check_length(response: httpx.Response, received: int, where: str) -> None:
     announced = _announced(response)
     # Announced are encoded bytes; where it is encoded, the transport alone can count them.
     if _encoding(response) in _PLAIN and announced not in (None, received):
-        raise TransientError(f"{where}: {received} bytes instead of {announced}")
+        raise TransientError(
+            f"{where}: {received} bytes instead of {announced}", code="not all of it"
+        )
     if not received:
-        raise TransientError(f"{where} is empty")
+        raise TransientError(f"{where} is empty", code="empty")
 
 
 def _encoding(response: httpx.Response) -> str:

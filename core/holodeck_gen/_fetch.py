@@ -21,11 +21,17 @@ from holodeck_gen._provider import Bytes, JobStatus, Limits, Output, PartError, 
 from holodeck_gen._retry import RetryPolicy, repeat
 from holodeck_gen._spool import SpoolFile
 from holodeck_gen._values import JsonObject
-from holodeck_gen.errors import DownloadError, RetryableError, StorageError, TransientError
+from holodeck_gen.errors import (
+    DownloadError,
+    PausedError,
+    RetryableError,
+    StorageError,
+    TransientError,
+)
 from holodeck_gen.files import full_disk, is_full
 
 if TYPE_CHECKING:
-    from holodeck_gen._pace import Pace
+    from holodeck_gen._accounts import Account
 
 _log = Logger("holodeck_gen.fetch")
 
@@ -69,7 +75,7 @@ class Fetcher:
         )
 
     async def fetch(
-        self, output: Url | Bytes, provider: Provider, *, name: str, kind: str, pace: Pace
+        self, output: Url | Bytes, provider: Provider, *, name: str, kind: str, account: Account
     ) -> RawFile:
         """Bring one output into the spool.
 
@@ -78,12 +84,12 @@ class Fetcher:
             provider: Whose it is.
             name: Names the file among those of all journals; one that is there is replaced.
             kind: The task's kind.
-            pace: Of the account's downloads.
+            account: Whose paces and health it is to mind.
 
         Raises:
             DownloadError: It cannot be had.
             StorageError: The spool cannot be written.
-            PausedError: The disk is full.
+            PausedError: The disk is full, or the results cannot be reached for too long.
         """
         path = self.folder / f"{name}.raw"
 
@@ -92,7 +98,7 @@ class Fetcher:
                 async with self._file(path, provider) as file:
                     await file.write(output.data)
             else:
-                await self._download(output, provider, path, kind=kind, pace=pace)
+                await self._download(output, provider, path, kind=kind, account=account)
 
         try:
             await bring()
@@ -114,34 +120,39 @@ class Fetcher:
         )
 
     async def _download(
-        self, output: Url, provider: Provider, path: Path, *, kind: str, pace: Pace
+        self, output: Url, provider: Provider, path: Path, *, kind: str, account: Account
     ) -> None:
         where = without_query(output.url)
+        pace = account.pace(provider, "download")
+        unheard = account.results.excuse()
 
-        async def once() -> None:
-            # The place is not kept while a retry waits: others may not have to.
-            place = await self._places.slot(priority=-int(output.expires_at or _FAR))
-            try:
-                await pace.token()
-                await pace.departure()
-                await bounded(
-                    self._attempt(output, provider, path, kind=kind),
-                    timeout_s=provider.limits.download_timeout_s,
-                    what=f"download from {provider.name}",
-                )
-            except DeadlineError as error:
-                raise TransientError(str(error)) from error
-            finally:
-                place.release(clean=False)
+        async def once(cost: int) -> None:
+            # Neither is kept while a retry waits: others may not have to.
+            with await account.results.visit("download", cost=cost):
+                place = await self._places.slot(priority=-int(output.expires_at or _FAR))
+                try:
+                    await pace.turn()
+                    await bounded(
+                        self._attempt(output, provider, path, kind=kind),
+                        timeout_s=provider.limits.download_timeout_s,
+                        what=f"download from {provider.name}",
+                    )
+                except DeadlineError as error:
+                    raise TransientError(str(error)) from error
+                finally:
+                    place.release(clean=False)
 
-        async def on_retry(error: RetryableError, wait_s: float) -> None:
+        def on_retry(error: RetryableError, wait_s: float) -> None:
             if error.retry_after:
-                pace.hold(wait_s)
+                pace.hold(error.retry_after)
             _log.warning("download.retried", url=where, error=str(error), wait_s=round(wait_s, 3))
 
+        def excused(error: RetryableError) -> bool:
+            return error.code is None and unheard()
+
         try:
-            await repeat(once, self.policy, sleep=asyncio.sleep, on_retry=on_retry)
-        except (DownloadError, StorageError):
+            await repeat(once, self.policy, on_retry=on_retry, excused=excused)
+        except (DownloadError, StorageError, PausedError):
             raise
         except Exception as error:
             raise DownloadError(
@@ -165,7 +176,9 @@ class Fetcher:
                 )
         # While there is an address from which it can be had again.
         if kind == "image" and not await asyncio.to_thread(is_whole, path):
-            raise TransientError(f"{without_query(output.url)} is no picture, or not all of it")
+            raise TransientError(
+                f"{without_query(output.url)} is no picture, or not all of it", code="no picture"
+            )
 
     def _file(self, path: Path, provider: Provider) -> SpoolFile:
         return SpoolFile(path=path, durable=provider.billing != "free")

@@ -28,7 +28,6 @@ from holodeck_gen.errors import (
     RetryableError,
     SlotRefusedError,
     SubmitUncertainError,
-    ThrottledError,
 )
 from holodeck_gen.events import EventQueue, JobEnded, RequestRetried
 
@@ -40,8 +39,6 @@ _log = Logger("holodeck_gen.job")
 
 #: Seconds between polls of a job that nobody waits for any more.
 LINGER_POLL_S = 30.0
-#: Seconds for which one refusal may hold back the requests of all jobs; the next one may again.
-LONGEST_HOLD_S = 60.0
 #: Seconds for which every submit may be refused as one job too many while none of ours runs;
 #: then something else is wrong with the account.
 LONGEST_STARVED_S = 1800.0
@@ -162,7 +159,8 @@ class Job:
             status = await submit() if submit else None
             if status is None:
                 accepted = accepted if self.accepted is None else self.accepted
-                status = await self._poller().until_final(accepted, resumed=submit is None)
+                with self.account.health.watching():
+                    status = await self._poller().until_final(accepted, resumed=submit is None)
             self._ended = True
         finally:
             self.run_s = clock() - accepted
@@ -256,8 +254,6 @@ class Job:
 
     def retrying(self, action: Action, error: RetryableError, wait_s: float) -> None:
         """Tell that a request is sent again after a while."""
-        if isinstance(error, ThrottledError):
-            self.account.pace(self.provider, action).hold(min(wait_s, LONGEST_HOLD_S))
         _log.warning(
             "request.retried",
             action=action,
@@ -281,7 +277,7 @@ class Job:
             )
 
     def _poller(self) -> Poller:
-        async def on_retry(error: RetryableError, wait_s: float) -> None:
+        def on_retry(error: RetryableError, wait_s: float) -> None:
             self.retrying("poll", error, wait_s)
 
         assert self.ref is not None

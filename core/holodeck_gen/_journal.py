@@ -275,6 +275,19 @@ class Retry:
         return self.uncertain if isinstance(self.uncertain, bool) else key in self.uncertain
 
 
+@attrs.frozen(kw_only=True)
+class Pause:
+    """Why nothing was submitted any more.
+
+    Attributes:
+        reason: What to mend first.
+        since: In seconds since the epoch.
+    """
+
+    reason: str
+    since: float
+
+
 class Journal(Protocol):
     """Remembers; what it has returned from is not forgotten."""
 
@@ -296,6 +309,10 @@ class Journal(Protocol):
     @property
     def paused(self) -> PausedError | None:
         """Why nothing may be submitted, if so: for instance a full disk."""
+        ...
+
+    def note_pause(self, reason: PausedError) -> None:
+        """Remember why an account is paused, until something is submitted by another run."""
         ...
 
     def disk_full(self) -> None:

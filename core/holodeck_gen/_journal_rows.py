@@ -27,6 +27,8 @@ _PART = (
     "part, state, round, attempt, job, submitted_at, outputs, expires_at, cost, files,"
     " artifacts, error"
 )
+#: Why nothing was submitted any more, among the facts about the journal itself.
+PAUSED = "paused"
 #: Below the journal's folder; holds what is fetched and not yet stored.
 SPOOL = ".spool"
 

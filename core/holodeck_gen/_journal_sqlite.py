@@ -13,9 +13,12 @@ import attrs
 
 from holodeck_gen import _journal_file as file
 from holodeck_gen import _ownership as ownership
+from holodeck_gen._calls import copied
+from holodeck_gen._codec import fields
 from holodeck_gen._group_commit import Commits, GroupCommit, Immediate
-from holodeck_gen._journal_rows import Rows
-from holodeck_gen._journal_writes import planned, rewritten
+from holodeck_gen._journal import Pause
+from holodeck_gen._journal_rows import PAUSED, Rows
+from holodeck_gen._journal_writes import noted, planned, rewritten
 from holodeck_gen._ledger import Ledger, Offer
 from holodeck_gen._log import Logger
 from holodeck_gen.errors import (
@@ -55,6 +58,8 @@ class SqliteJournal:
     finished: bool = attrs.field(default=False, init=False)
     #: Settings that differ from those of the last run.
     changed: tuple[str, ...] = attrs.field(default=(), init=False)
+    #: Whether this run has submitted anything.
+    _submits: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         connection = self.ledger.connection
@@ -152,8 +157,12 @@ class SqliteJournal:
 
     async def record(self, part: PartKey, step: Step) -> None:
         if step.state == "submitting" and self.paused is not None:
-            raise PausedError(str(self.paused), reason=self.paused.reason)
+            raise copied(self.paused)
         write = self.ledger.record(part, step)
+        if step.state == "submitting" and not self._submits:
+            # Whatever stood against it is over.
+            self._submits = True
+            self.commits.put(noted(PAUSED, None))
         if step.state in _REPEATABLE:
             self.commits.put(write)
         else:
@@ -188,6 +197,12 @@ class SqliteJournal:
     def _on_disk(self) -> GroupCommit:
         assert isinstance(self.commits, GroupCommit)
         return self.commits
+
+    def note_pause(self, reason: PausedError) -> None:
+        pause = Pause(reason=reason.reason, since=self.ledger.clock())
+        # One that cannot be remembered is told to the caller all the same.
+        with contextlib.suppress(GenerationError):
+            self.commits.put(noted(PAUSED, fields(pause)))
 
     def disk_full(self) -> None:
         if self.paused is None:

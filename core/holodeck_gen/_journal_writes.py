@@ -90,8 +90,8 @@ _KINDS: dict[type[Step], _Kind] = {
     Stored: _Kind(("artifacts", "error", "outputs", "expires_at"), _stored),
     Failed: _Kind(("error",), lambda step, _now, _folder: (dumps(step.error),)),
 }
-_RANKS = {step: rank for rank, step in enumerate(_KINDS, start=2)}
-_LAST = len(_RANKS) + 2
+_RANKS = {step: rank for rank, step in enumerate(_KINDS, start=3)}
+_LAST = len(_RANKS) + 3
 _UPDATES = {
     step: f"UPDATE parts SET {', '.join(f'{n} = ?' for n in ('state', 'changed_at', *columns))}"
     " WHERE task = ? AND part = ?"
@@ -104,14 +104,19 @@ _INSERTS = {
 }
 
 
+def noted(name: str, value: object) -> Write:
+    """A fact about the journal itself."""
+    return Write(0, "INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, dumps(value)))
+
+
 def rewritten(number: int, task: Task) -> Write:
     """What a task became."""
-    return Write(0, "UPDATE tasks SET rewritten = ? WHERE number = ?", (dumps(task), number))
+    return Write(1, "UPDATE tasks SET rewritten = ? WHERE number = ?", (dumps(task), number))
 
 
 def planned(number: int, plan: Plan) -> Write:
     """How a task is put to a provider."""
-    return Write(1, "UPDATE tasks SET plan = ? WHERE number = ?", (dumps(plan), number))
+    return Write(2, "UPDATE tasks SET plan = ? WHERE number = ?", (dumps(plan), number))
 
 
 def recorded(part: PartKey, step: Step, *, first: bool, now: float, folder: Path) -> Write:

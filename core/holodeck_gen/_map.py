@@ -21,13 +21,13 @@ from typing import Any, TypeAlias
 import attrs
 
 from holodeck_gen._accounts import Accounts
-from holodeck_gen._calls import words
+from holodeck_gen._calls import copied, words
 from holodeck_gen._engine import Engine
 from holodeck_gen._outcome import Outcome
 from holodeck_gen._part import Life
 from holodeck_gen._stages import Expander
 from holodeck_gen._task import Task
-from holodeck_gen.errors import GenerationError, PausedError, RewriteError
+from holodeck_gen.errors import GenerationError, RewriteError
 
 Tasks: TypeAlias = Iterable[Task | str] | AsyncIterable[Task | str]
 
@@ -94,7 +94,7 @@ class MapRun:
         if self._failure is not None:
             raise self._failure
         if (pause := self.accounts.paused) is not None:
-            raise PausedError(str(pause), reason=pause.reason)
+            raise copied(pause)
 
     async def _close(self) -> None:
         """Stop what still runs: answers that are on their way are waited for and recorded."""

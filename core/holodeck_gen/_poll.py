@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import attrs
 
 from holodeck_gen._accounts import Account
-from holodeck_gen._calls import bounded, told, words
+from holodeck_gen._calls import DeadlineError, bounded, copied, told, words
 from holodeck_gen._poll_desk import Timetable
 from holodeck_gen._poll_plan import Wish
 from holodeck_gen._provider import JobRef, JobStatus, Provider
@@ -19,8 +19,11 @@ from holodeck_gen.errors import (
     ContentRejectedError,
     JobFailedError,
     JobTimeoutError,
+    PausedError,
     ProviderError,
     RetryableError,
+    SlotRefusedError,
+    ThrottledError,
     TransientError,
 )
 
@@ -37,9 +40,11 @@ class Poller:
     account: Account
     timetable: Timetable
     settings: Settings
-    on_retry: Callable[[RetryableError, float], Awaitable[None]]
+    on_retry: Callable[[RetryableError, float], object]
     _wish: Wish | None = attrs.field(default=None, init=False)
     _sent: float = attrs.field(default=-math.inf, init=False)
+    #: Seconds after which the job was found running.
+    _ran: float = attrs.field(default=0.0, init=False)
 
     async def until_final(self, accepted: float, *, resumed: bool = False) -> JobStatus:
         """Poll until the job has ended.
@@ -52,46 +57,39 @@ class Poller:
             JobTimeoutError: It is overdue.
             ProviderError: The provider cannot tell how it is doing.
         """
-        limits = self.provider.limits
         clock = asyncio.get_running_loop().time
-        deadline = accepted + self.settings.job_timeout(limits)
-        ran, earliest = 0.0, -math.inf
+        deadline = accepted + self.settings.job_timeout(self.provider.limits)
+        earliest = -math.inf
         with self.account.desk(self.provider).job():
             while True:
-                await self._due(accepted, ran, earliest, deadline)
+                await self._due(accepted, earliest, deadline)
                 overdue = clock() >= deadline
                 if overdue:
                     self._wish = None
-                try:
-                    # One poll is allowed past the deadline, so that a job is not called overdue
-                    # only because nobody has looked.
-                    async with asyncio.timeout_at(
-                        max(deadline, clock() + self.settings.request_timeout(limits))
-                    ):
-                        status = await self._poll()
-                except TimeoutError:
-                    raise self._overdue(ran) from None
+                # One good answer is waited for past the deadline, so that a job is not called
+                # overdue only because nobody could look.
+                status = await self._poll(deadline)
                 if status.final:
                     # Of one that ended while nobody looked, there is nothing to learn.
-                    if ran or not resumed:
-                        self.timetable.ended(ran, clock() - accepted)
+                    if self._ran or not resumed:
+                        self.timetable.ended(self._ran, clock() - accepted)
                     return status
-                ran = max(ran, self._sent - accepted)
-                self.timetable.still(ran)
+                self._ran = max(self._ran, self._sent - accepted)
+                self.timetable.still(self._ran)
                 if overdue:
-                    raise self._overdue(ran)
+                    raise self._overdue()
                 hint = status.retry_hint_s
                 # So written, what is not a number is not taken either.
                 good = hint is not None and hint >= SHORTEST_PAUSE_S
                 earliest = clock() + (hint if hint and good else 0.0)
 
-    async def _due(self, accepted: float, ran: float, earliest: float, deadline: float) -> None:
+    async def _due(self, accepted: float, earliest: float, deadline: float) -> None:
         """Wait until it is worth a query to ask after the job."""
         clock = asyncio.get_running_loop().time
         desk = self.account.desk(self.provider)
         while True:
             # Others may have told meanwhile that it takes longer than was thought.
-            self._wish = self.timetable.plan.wish(accepted, ran)
+            self._wish = self.timetable.plan.wish(accepted, self._ran)
             price = desk.price(self.timetable)
             due = max(self._wish.time(price), earliest, self._sent + SHORTEST_PAUSE_S)
             wait = min(due, deadline) - clock()
@@ -99,17 +97,35 @@ class Poller:
                 return
             await asyncio.sleep(wait)
 
-    async def _poll(self) -> JobStatus:
+    async def _poll(self, deadline: float) -> JobStatus:
         surprises = 0
+        clock = asyncio.get_running_loop().time
+        unheard = self.account.health.excuse()
 
-        async def once() -> JobStatus:
+        def on_retry(error: RetryableError, wait_s: float) -> None:
+            answered = isinstance(error, ThrottledError | SlotRefusedError)
+            if clock() >= deadline and (answered or not unheard()):
+                # The service is well, or others get to know how their jobs are doing.
+                raise self._overdue() from error
+            self.on_retry(error, wait_s)
+
+        async def once(cost: int) -> JobStatus:
             nonlocal surprises
             try:
-                return await self.ask()
+                return await self.ask(cost=cost)
             except (JobFailedError, ContentRejectedError) as error:
                 return JobStatus(phase="failed", error=error)
             except ProviderError as error:
-                raise told(error, job_id=self.ref.job_id) from error.__cause__
+                own = told(error, job_id=self.ref.job_id)
+                if isinstance(own, RetryableError) and (wanted := own.retry_after):
+                    # Looked at once more before it is called overdue, whatever is asked for.
+                    own = copied(own)
+                    own.retry_after = min(wanted, max(0.0, deadline - clock()))
+                raise own from error.__cause__
+            except PausedError:
+                raise
+            except (DeadlineError, OSError) as error:
+                raise TransientError(words(error), job_id=self.ref.job_id) from error
             except Exception as error:
                 surprises += 1
                 if surprises >= self.settings.attempts:
@@ -121,32 +137,38 @@ class Poller:
                     ) from error
                 raise TransientError(words(error), job_id=self.ref.job_id) from error
 
-        return await repeat(
-            once, self.settings.patient_policy(), sleep=asyncio.sleep, on_retry=self.on_retry
-        )
+        return await repeat(once, self.settings.patient_policy(), on_retry=on_retry)
 
-    async def ask(self) -> JobStatus:
-        """Poll once, in its turn.
+    async def ask(self, *, cost: int = 0) -> JobStatus:
+        """Poll once, in its turn, when the service is well.
+
+        Args:
+            cost: What it takes from the retry budget.
 
         Raises:
+            PausedError: The service has been unwell for too long.
             TypeError: The provider returned nonsense.
             Exception: What the provider raised.
         """
         desk = self.account.desk(self.provider)
-        await desk.turn(self._wish)
-        await desk.pace.departure()
-        self._sent = asyncio.get_running_loop().time()
-        status = await bounded(
-            self.provider.poll(self.ref),
-            timeout_s=self.settings.request_timeout(self.provider.limits),
-            what=f"poll of {self.provider.name}",
-        )
+        with await self.account.health.visit("poll", cost=cost):
+            await desk.turn(self._wish)
+            self._sent = await desk.pace.departure()
+            try:
+                status = await bounded(
+                    self.provider.poll(self.ref),
+                    timeout_s=self.settings.request_timeout(self.provider.limits),
+                    what=f"poll of {self.provider.name}",
+                )
+            except Exception as error:
+                desk.pace.heard(error, self._sent)
+                raise
         if not isinstance(status, JobStatus):
             raise TypeError(f"poll returned {type(status).__name__}, not a JobStatus")
         return status
 
-    def _overdue(self, ran: float) -> JobTimeoutError:
-        self.timetable.ended(ran, math.inf)
+    def _overdue(self) -> JobTimeoutError:
+        self.timetable.ended(self._ran, math.inf)
         return JobTimeoutError(
             f"job {self.ref.job_id} of {self.provider.name} has not ended after"
             f" {self.settings.job_timeout(self.provider.limits):g} s; it is paid for and may"

@@ -93,7 +93,7 @@ class PollDesk:
         plan = timetable.plan
         # Who takes a query keeps others from it for an interval; the more jobs end in that, the
         # more is lost.
-        interval = self.pace.interval_s
+        interval = 1 / self.pace.rate if self.pace.rate else 0.0
         crowding = CROWDING * interval * interval * self.jobs / plan.typical_s
         return math.log(plan.price + crowding, RATIO)
 

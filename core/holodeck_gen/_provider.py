@@ -237,7 +237,8 @@ class Provider(Protocol):
             The job, or, where the service answers at once, its final status.
 
         Raises:
-            ProviderError: With ``not_created=True`` only where that is proven.
+            ProviderError: With ``not_created=True`` only where that is proven, and with a ``code``
+                wherever the service answered.
         """
         ...
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import TYPE_CHECKING, TypeVar
 
 import attrs
-import tenacity
 
+from holodeck_gen._health import price
 from holodeck_gen.errors import RetryableError, SlotRefusedError, ThrottledError
 
 if TYPE_CHECKING:
@@ -46,66 +47,37 @@ class RetryPolicy:
 
 
 async def repeat(
-    request: Callable[[], Awaitable[T]],
+    request: Callable[[int], Awaitable[T]],
     policy: RetryPolicy,
     *,
-    sleep: Callable[[float], Awaitable[None]],
-    on_retry: Callable[[RetryableError, float], Awaitable[None]],
+    on_retry: Callable[[RetryableError, float], object],
+    excused: Callable[[RetryableError], bool] = lambda _error: False,
     final: tuple[type[RetryableError], ...] = (),
 ) -> T:
-    """Await `request()`, again after every `RetryableError` as far as `policy` allows.
+    """Await `request`, again after every `RetryableError` as far as `policy` allows.
 
     A refusal of the slot or the pace is not the request's fault and uses up no attempt.
 
     Args:
-        request: Sends it.
+        request: Sends it; takes what that costs of the retry budget.
         policy: How often and how soon.
-        sleep: Waits for so many seconds.
-        on_retry: Told of each error and the seconds until the next try.
+        on_retry: Told of each error and the seconds until the next try; may raise instead.
+        excused: Whether another error is not the request's fault, either.
         final: Errors that are raised although they are retryable.
     """
-
-    def again(error: BaseException) -> bool:
-        return isinstance(error, RetryableError) and not isinstance(error, final)
-
-    try:
-        # Entering tenacity costs more than the request's own bookkeeping; most succeed.
-        return await request()
-    except RetryableError as error:
-        if not again(error):
-            raise
-        first = error
     wait = policy.waits()
-    counted = 0
-
-    async def another() -> T:
-        nonlocal first
-        if first is not None:
-            error, first = first, None  # type: ignore[assignment]
-            raise error
-        return await request()
-
-    def exhausted(state: tenacity.RetryCallState) -> bool:
-        nonlocal counted
-        error = state.outcome.exception() if state.outcome else None
-        if not isinstance(error, ThrottledError | SlotRefusedError):
-            counted += 1
-        return policy.attempts is not None and counted >= policy.attempts
-
-    async def before_sleep(state: tenacity.RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
-        assert isinstance(error, RetryableError)
-        await on_retry(error, state.upcoming_sleep)
-
-    def next_wait(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        return wait(error) if isinstance(error, RetryableError) else 0.0
-
-    return await tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(again),
-        stop=exhausted,
-        wait=next_wait,
-        sleep=sleep,
-        before_sleep=before_sleep,
-        reraise=True,
-    )(another)
+    used = cost = 0
+    while True:
+        try:
+            return await request(cost)
+        except final:
+            raise
+        except RetryableError as error:
+            if not isinstance(error, ThrottledError | SlotRefusedError) and not excused(error):
+                used += 1
+            if policy.attempts is not None and used >= policy.attempts:
+                raise
+            wait_s = wait(error)
+            on_retry(error, wait_s)
+            cost = price(error)
+        await asyncio.sleep(wait_s)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 from holodeck_gen._concurrency import Concurrency
+from holodeck_gen._health import OUTAGE_S
 from holodeck_gen._names import NameTemplate
 from holodeck_gen._retry import RetryPolicy
 from holodeck_gen.errors import ConfigError
@@ -35,6 +36,7 @@ class Settings:
         backoff_s: Seconds before the second try.
         request_timeout_s: Seconds for one submit or poll; None means the provider's figure.
         job_timeout_s: Seconds until a job is overdue; None means the provider's figure.
+        outage_s: Seconds without a good answer of the service after which the run pauses.
         name: How files are named.
         window: Tasks in work at once, at least; more where there are more slots.
         undelivered: Outcomes that may wait for the caller before no new task is begun.
@@ -50,6 +52,7 @@ class Settings:
     backoff_s: float = attrs.field(default=2.0, validator=attrs.validators.ge(0))
     request_timeout_s: float | None = attrs.field(default=None, validator=_positive)
     job_timeout_s: float | None = attrs.field(default=None, validator=_positive)
+    outage_s: float = attrs.field(default=OUTAGE_S, validator=attrs.validators.gt(0))
     name: NameTemplate = attrs.field(factory=NameTemplate)
     window: int = 64
     undelivered: int = 1024

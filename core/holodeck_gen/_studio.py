@@ -90,6 +90,7 @@ class AsyncStudio:
         backoff_s: Seconds before the second try.
         request_timeout_s: Seconds for one submit or poll; None means the provider's figure.
         job_timeout_s: Seconds until a job is overdue; None means the provider's figure.
+        outage_s: Seconds without a good answer of the service after which the run pauses.
         on_event: Called with every event, in a thread of its own.
         config: Where unset arguments come from; None means the files and environment.
         registry: Names of providers and stages; None means the installed plugins.
@@ -125,6 +126,7 @@ class AsyncStudio:
         backoff_s: float | None = None,
         request_timeout_s: float | None = None,
         job_timeout_s: float | None = None,
+        outage_s: float | None = None,
         on_event: Observer | None = None,
         config: Config | None = None,
         registry: Registry | None = None,
@@ -144,6 +146,7 @@ class AsyncStudio:
                 backoff_s=backoff_s,
                 request_timeout_s=request_timeout_s,
                 job_timeout_s=job_timeout_s,
+                outage_s=outage_s,
                 name=name,
             ),
             submitter=_submitter,

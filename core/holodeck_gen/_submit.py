@@ -1,7 +1,8 @@
 """Sending a submit: the only place that makes a provider begin a job.
 
-The order is fixed: token, ``submitting`` recorded, send, answer recorded. From the record to the
-record nothing can interrupt it but its own deadline and the death of the process.
+The order is fixed: leave of the account's health, token, ``submitting`` recorded, send, answer
+recorded. From the record to the record nothing can interrupt it but its own deadline and the
+death of the process.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from holodeck_gen.errors import (
 from holodeck_gen.events import EventQueue, JobSubmitted
 
 if TYPE_CHECKING:
+    from holodeck_gen._health import Visit
     from holodeck_gen._job import Job
     from holodeck_gen._values import JsonObject
 
@@ -58,22 +60,30 @@ class Submitter:
             GenerationError: There is none.
         """
 
-        async def send() -> JobStatus | None:
-            await job.account.pace(job.provider, "submit").token()
-            # The account may have been paused while this waited for its slot or its turn.
-            job.account.check()
-            return await finish(asyncio.ensure_future(self._send_and_record(job, request)))
+        async def send(cost: int) -> JobStatus | None:
+            with await self._leave(job, cost):
+                # The account may have been paused while this waited for its slot or its turn.
+                job.account.check()
+                return await finish(asyncio.ensure_future(self._send_and_record(job, request)))
 
-        async def on_retry(error: RetryableError, wait_s: float) -> None:
+        def on_retry(error: RetryableError, wait_s: float) -> None:
             _pause_if_long(job, error, wait_s)
             job.retrying("submit", error, wait_s)
+
+        unheard = job.account.health.excuse()
+
+        def excused(error: RetryableError) -> bool:
+            # What never came to the service, or costs nothing and had no answer, is no fault of
+            # the task; unless others are answered all the time.
+            costs = not (error.not_created or _repeats_for_nothing(job))
+            return error.code is None and not costs and unheard()
 
         try:
             return await repeat(
                 send,
                 self.settings.submit_policy(),
-                sleep=asyncio.sleep,
                 on_retry=on_retry,
+                excused=excused,
                 final=(SlotRefusedError,),
             )
         except SlotRefusedError as error:
@@ -93,10 +103,25 @@ class Submitter:
         else:
             raise error
 
+    async def _leave(self, job: Job, cost: int) -> Visit:
+        """Wait until the service is well and it is this submit's turn."""
+        pace = job.account.pace(job.provider, "submit")
+        while True:
+            visit = await job.account.health.visit("submit", cost=cost)
+            try:
+                await pace.token()
+            except BaseException:
+                visit.leave()
+                raise
+            if visit.holds:
+                return visit
+            visit.leave()
+
     async def _send_and_record(self, job: Job, request: JsonObject) -> JobStatus | None:
         await self.journal.record(job.key, Submitting(attempt=job.attempts + 1))
         job.attempts += 1
-        await job.account.pace(job.provider, "submit").departure()
+        pace = job.account.pace(job.provider, "submit")
+        sent = await pace.departure()
         job.may_run = True
         try:
             answer = await bounded(
@@ -109,6 +134,7 @@ class Submitter:
             ):
                 raise TypeError(f"submit returned {type(answer).__name__}, not a job or its end")
         except Exception as error:
+            pace.heard(error, sent)
             # Only now is the answer known; the record must be made before anybody acts on it.
             failure = await self._without_job(job, error)
             if failure is None:
@@ -155,6 +181,8 @@ class Submitter:
             job.may_run = False
             await self._record_refusal(job, error)
             return error
+        if not _repeats_for_nothing(job):
+            job.account.health.doubt(error)
         uncertain = SubmitUncertainError(
             f"the answer to a submit was lost ({words(error)}); {job.provider.name} may have"
             " made and billed a job, so it is not sent again",
@@ -167,6 +195,7 @@ class Submitter:
         await self.journal.record(job.key, Uncertain(error=uncertain))
         again = TransientError(
             f"submit to {job.provider.name} failed: {words(error)}",
+            code=uncertain.code,
             retry_after=getattr(error, "retry_after", None),
             provider=job.provider.name,
         )
@@ -181,15 +210,19 @@ class Submitter:
         return again
 
     def _may_repeat(self, job: Job) -> bool:
-        return (
-            job.provider.billing == "free"
-            or bool(getattr(job.provider, "resubmit_safe", False))
-            or hasattr(job.provider, "lookup")
-            or self.settings.on_uncertain == "resubmit"
-        )
+        return _repeats_for_nothing(job) or self.settings.on_uncertain == "resubmit"
 
     async def _record_refusal(self, job: Job, error: GenerationError) -> None:
         await self.journal.record(job.key, Refused(attempt=job.attempts, error=error))
+
+
+def _repeats_for_nothing(job: Job) -> bool:
+    """Whether a submit without an answer can be sent again without paying twice."""
+    return (
+        job.provider.billing == "free"
+        or bool(getattr(job.provider, "resubmit_safe", False))
+        or hasattr(job.provider, "lookup")
+    )
 
 
 def _pause_if_long(job: Job, error: RetryableError, wait_s: float) -> None:

@@ -128,7 +128,11 @@ class Workplace:
             store = self._maker.store(self.store or self._resolver.store(None, self.place.output))
             self.journal = await asyncio.to_thread(self._open_journal)
             self.events = EventQueue([*self.observers, *self._resolver.observers()])
-            self.accounts = Accounts(concurrency=self.settings.concurrency)
+            self.accounts = Accounts(
+                concurrency=self.settings.concurrency,
+                outage_s=self.settings.outage_s,
+                on_pause=self.journal.note_pause,
+            )
             parts = self._parts(store, processors)
             self.engine = Engine(
                 choose=self.choose,

@@ -13,7 +13,7 @@ from holodeck_gen._cli._app import cli
 from holodeck_gen._cli._exit import BAD_INPUT, DONE, RESUMABLE, SOME_FAILED
 from holodeck_gen._plugins import Plugins
 from holodeck_gen._scripted import Script
-from holodeck_gen.errors import ContentRejectedError
+from holodeck_gen.errors import BillingError, ContentRejectedError, ThrottledError
 from holodeck_gen.testing import ScriptedProvider
 from runs import CAT, DOG, Runs
 
@@ -277,3 +277,29 @@ class TestRetry:
         tasks(CAT, other)
         run("--retry-uncertain")
         assert runs.jobs == 4
+
+
+class TestPause:
+    def test_its_reason_is_told_at_the_end_and_by_status_until_something_is_submitted(
+        self, runs: Runs, run: Callable[..., Result]
+    ) -> None:
+        tasks(CAT, DOG)
+        runs.provider.default = Script(job_s=0, submits=[BillingError("no credit", code="X")])
+        ended = run(code=RESUMABLE)
+        assert "paused: the provider refuses the account: no credit" in ended.stderr
+        told = invoke("status", runs.folder).stdout
+        assert " · paused since " in told
+        assert ": no credit · " in told
+        found = json.loads(invoke("status", runs.folder, "--json").stdout)["paused"]
+        assert found["reason"] == "no credit"
+        assert found["since"] > 1e9
+        runs.provider.default = Script(job_s=0, submits=[ContentRejectedError("no")])
+        runs.provider._sent.clear()
+        run("--limit", "1", code=RESUMABLE)
+        assert "paused" not in invoke("status", runs.folder).stdout
+
+    def test_when_to_try_again_is_told(self, run: Callable[..., Result], runs: Runs) -> None:
+        tasks(CAT)
+        asked = ThrottledError("tomorrow", retry_after=86400.0)
+        runs.provider.default = Script(submits=[asked])
+        assert "; try again after 86400 s" in run(code=RESUMABLE).stderr

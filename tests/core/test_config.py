@@ -158,6 +158,7 @@ class TestValues:
             ("attempts", "3", 3),
             ("backoff_s", "0.5", 0.5),
             ("job_timeout_s", "60", 60.0),
+            ("outage_s", "60", 60.0),
             ("on_uncertain", "resubmit", "resubmit"),
             ("journal", "none", "none"),
             ("output", "s3://bucket/x", "s3://bucket/x"),

@@ -177,7 +177,7 @@ class TestRefusals:
         assert len(provider.submits) == 1
 
     def test_attempts_bound_what_is_proven_not_to_have_made_a_job(self) -> None:
-        provider = scripted(*[TransientError("down", not_created=True)] * 10)
+        provider = scripted(*[TransientError("down", code="500", not_created=True)] * 10)
         failure = failure_of(run_one(provider, attempts=3))
         assert isinstance(failure.error, TransientError)
         assert len(provider.submits) == 3

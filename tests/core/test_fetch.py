@@ -17,9 +17,10 @@ import pytest
 import holodeck_gen as hg
 from helpers import collect, opened, result_of
 from holodeck_gen import _spool
+from holodeck_gen._accounts import Account
+from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._fetch import Fetcher, RawFile
 from holodeck_gen._http import Clients
-from holodeck_gen._pace import Pace
 from holodeck_gen._retry import RetryPolicy
 from holodeck_gen.errors import DownloadError, PausedError, StorageError, TransientError
 from holodeck_gen.testing import PNG, Script, ScriptedProvider, run_virtual
@@ -63,12 +64,11 @@ class Spool:
         answer: Callable[[httpx.Request], Any] | None = None,
         *,
         downloads: int = 8,
-        pace: Pace | None = None,
         backoff_s: float = 1.0,
     ) -> None:
         self.folder = folder / "spool"
         self.fulls = 0
-        self.pace = pace or Pace(0.0)
+        self.account = Account(key="", concurrency=Concurrency())
         self.clients = Clients(httpx.MockTransport(answer) if answer else None)
         self.fetcher = Fetcher(
             folder=self.folder,
@@ -94,7 +94,7 @@ class Spool:
             provider or ScriptedProvider(),
             name=name,
             kind=kind,
-            pace=self.pace,
+            account=self.account,
         )
 
     @property

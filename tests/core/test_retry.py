@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import pairwise
 
 import pytest
@@ -35,18 +34,20 @@ class Request:
         self.errors = list(errors)
         self.calls = 0
         self.waits: list[float] = []
+        self.costs: list[int] = []
 
-    async def __call__(self) -> str:
+    async def __call__(self, cost: int) -> str:
         self.calls += 1
+        self.costs.append(cost)
         if self.errors:
             raise self.errors.pop(0)
         return "done"
 
-    async def on_retry(self, error: RetryableError, wait_s: float) -> None:
+    def on_retry(self, error: RetryableError, wait_s: float) -> None:
         self.waits.append(wait_s)
 
     def run(self, policy: RetryPolicy) -> str:
-        return run_virtual(repeat(self, policy, sleep=asyncio.sleep, on_retry=self.on_retry))
+        return run_virtual(repeat(self, policy, on_retry=self.on_retry))
 
 
 @given(policies, st.integers(1, 40))
@@ -111,7 +112,6 @@ def test_what_is_final_for_the_caller_is_not_repeated() -> None:
             repeat(
                 request,
                 RetryPolicy(),
-                sleep=asyncio.sleep,
                 on_retry=request.on_retry,
                 final=(SlotRefusedError,),
             )

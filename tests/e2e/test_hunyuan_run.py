@@ -16,7 +16,6 @@ import holodeck_gen as hg
 from e2e.emulating import (
     DIALECTS,
     DONE,
-    FAILED,
     INTERRUPTED,
     RESUMABLE,
     RUN,
@@ -324,11 +323,12 @@ class TestPaused:
         assert own.pictures() == set()
 
     def test_retired_model_of_tokenhub(self, retired: Emulator, tmp_path: Path) -> None:
-        """It is not said that it was retired, so that each task fails, for nothing."""
+        """It is only said that it does not exist, which each task would hear alike."""
         own = Shell(tmp_path, {**retired.environ, "HUNYUAN_DIALECT": "tokenhub"})
         own.write_tasks(["a cat", "a dog"])
-        first = own.run(code=FAILED)
+        first = own.run(code=RESUMABLE)
         assert retired.stats["jobs_created"] == 0
+        assert "choose another one" in first.stderr
         assert "model 'hy-image-v3.0' does not exist" in first.stderr
 
     def test_what_is_said_to_use_now_works(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
@@ -63,10 +64,15 @@ LOSSES = {
 
 @attrs.define(eq=False)
 class World:
-    """An emulated service, its clock, and a network without sockets."""
+    """An emulated service, its clock, and a network without sockets.
+
+    Attributes:
+        dead: From when to when in the loop's time nothing comes back, and what comes instead.
+    """
 
     service: Service
     now: Any
+    dead: tuple[float, float, Exception | int] = (0.0, 0.0, 502)
 
     @classmethod
     def of(cls, **settings: Any) -> World:
@@ -82,6 +88,11 @@ class World:
         return cls(service=service, now=now)
 
     async def answer(self, request: httpx.Request) -> httpx.Response:
+        begins, ends, instead = self.dead
+        if begins <= asyncio.get_running_loop().time() < ends:
+            if isinstance(instead, Exception):
+                raise instead
+            return httpx.Response(instead, text="<html>bad gateway</html>")
         headers = {name.lower(): value for name, value in request.headers.items()}
         reply = self.service.answer(
             Request(
@@ -134,12 +145,14 @@ def run(
     tasks: Sequence[hg.Task],
     *,
     studio: Mapping[str, Any] | None = None,
+    dead: tuple[float, float, Exception | int] = (0.0, 0.0, 502),
     **settings: Any,
 ) -> tuple[list[hg.Outcome], World]:
     """Outcomes in the order of the tasks, and the world as it is then."""
 
     async def main() -> tuple[list[hg.Outcome], World]:
         world = World.of(**settings)
+        world.dead = dead
         outcomes: list[hg.Outcome] = []
         transport = httpx.MockTransport(world.answer)
         arguments = {"concurrency": 2, **(studio or {})}
@@ -256,6 +269,37 @@ class TestEveryDialect:
         outcomes, world = run(dialect, tasks, offline=[dialect])
         assert not any(outcome.ok for outcome in outcomes)
         assert world.jobs == 0
+
+    def test_a_model_that_is_gone_stops_the_batch(self, dialect: str) -> None:
+        code = "400004" if dialect == "tokenhub" else "InvalidParameterValue.Model"
+        tasks = [task(dialect, f"cat {i}") for i in range(10)]
+        outcomes, world = run(dialect, tasks, faults=f"refuse:{code}")
+        assert {failure_of(outcome).state for outcome in outcomes} == {"held"}
+        assert "choose another one" in str(failure_of(outcomes[0]).error)
+        assert 1 <= sum(world.refusals.values()) <= 2
+
+
+@pytest.mark.parametrize("dialect", ["tokenhub", "aiart"])
+class TestTenMinutesDead:
+    """In the middle of a batch, downloads included."""
+
+    @pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ConnectTimeout("")])
+    def test_without_a_connection_no_task_is_lost(self, dialect: str, error: Exception) -> None:
+        tasks = [task(dialect, f"cat {i}") for i in range(40)]
+        outcomes, world = run(dialect, tasks, dead=(200.0, 800.0, error))
+        assert [outcome.ok for outcome in outcomes] == [True] * 40
+        assert (world.jobs, world.service.stats()["billed"]) == (40, 40)
+
+    @pytest.mark.parametrize("instead", [502, httpx.ReadError("reset")])
+    def test_without_answers_few_are_held_and_none_fails(
+        self, dialect: str, instead: Exception | int
+    ) -> None:
+        tasks = [task(dialect, f"cat {i}") for i in range(40)]
+        outcomes, world = run(dialect, tasks, dead=(200.0, 800.0, instead), job_sigma=0.5)
+        states = Counter(outcome.state for outcome in outcomes)
+        assert states["failed"] == 0
+        assert states["held"] <= 2 + 10
+        assert world.jobs == states["done"]
 
 
 DIRECT = (

@@ -53,7 +53,7 @@ class TestTable:
         assert emulator.stats()["jobs_created"] == 1
 
     def test_invalid_parameter_fails_at_once(self, dialect: str) -> None:
-        code = "400004" if dialect == "tokenhub" else "InvalidParameterValue.ParameterValueError"
+        code = "400001" if dialect == "tokenhub" else "InvalidParameterValue.ParameterValueError"
         with serving(faults=f"refuse:{code}") as emulator:
             result = one(emulator)
         assert str(result.error_message).startswith("InvalidParameter")

@@ -37,7 +37,8 @@ def tell(error: BaseException) -> None:
 
     if isinstance(error, PausedError):
         text = str(error)
-        say(text if text.startswith("paused") else f"paused: {text}")
+        again = f"; try again after {error.resume_after:.0f} s" if error.resume_after else ""
+        say(f"{text if text.startswith('paused') else f'paused: {text}'}{again}")
     elif isinstance(error, GenerationError):
         say(f"error: {error}")
     elif isinstance(error, OSError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holodeck_gen import _audit
-from holodeck_gen._cli._exit import DONE, RESUMABLE, SOME_FAILED, tell
+from holodeck_gen._cli._exit import DONE, RESUMABLE, SOME_FAILED, one_line, tell
 from holodeck_gen._cli._options import setting_options, voice_options
 from holodeck_gen._cli._results import Results, outcome_line
 from holodeck_gen._cli._summary import Tally, last_line
@@ -206,6 +206,9 @@ def _show(found: _audit.Status) -> None:
     if found.cost:
         parts.append(f"{found.cost.amount} {found.cost.currency}")
     parts.append(f"owned by {found.owner}" if found.owner else "nobody works on it")
+    if found.paused:
+        since = f"{datetime.fromtimestamp(found.paused.since):%Y-%m-%d %H:%M:%S}"
+        parts.append(f"paused since {since}: {one_line(found.paused.reason)}")
     if found.changed_at:
         parts.append(f"last written {datetime.fromtimestamp(found.changed_at):%Y-%m-%d %H:%M:%S}")
     click.echo(f"{found.journal.parent}: {' · '.join(parts)}")

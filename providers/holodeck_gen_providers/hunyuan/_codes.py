@@ -29,6 +29,9 @@ Meaning: TypeAlias = Literal[
     "moderation", "unknown_job",
 ]  # fmt: skip
 
+#: TokenHub's code for a model that it does not have or, in answers to a query, a job: see
+#: `NO_MODEL`.
+TOKENHUB_UNKNOWN = "400004"
 TOKENHUB_ADVICE = "use dialect=tokenhub with HUNYUAN_API_KEY"
 
 
@@ -88,6 +91,10 @@ _RETIRED = Verdict(
     error=BillingError,
     not_created=True,
     advice=f"the service has retired this interface; {TOKENHUB_ADVICE}",
+)
+#: Likewise: tasks are only sent for models that the tables know, so it is gone for all of them.
+NO_MODEL = attrs.evolve(
+    _RETIRED, advice="the service has no such model any more; choose another one"
 )
 _BILLING = Verdict(
     meaning="billing",
@@ -163,9 +170,10 @@ CODES: dict[str, Verdict] = {
     **_rows(
         _REFUSED,
         "ParameterValueError TextLengthExceed UrlIllegal ImageEmpty ImageRequestError"
-        " LogoParamErr StyleConflict Model InvalidImageResolution",
+        " LogoParamErr StyleConflict InvalidImageResolution",
         prefix="InvalidParameterValue.",
     ),
+    "InvalidParameterValue.Model": NO_MODEL,
     **_rows(
         _REFUSED,
         "ImageDecodeFailed ImageResolutionExceed ImageSizeExceed RequestEntityTooLarge",
@@ -205,7 +213,7 @@ PREFIXES: dict[str, Verdict] = {
 
 #: TokenHub's own codes and types, and the codes of its chat-like endpoint.
 TOKENHUB_CODES: dict[str, Verdict] = {
-    **_rows(_REFUSED, "400001 400002 400004 invalid_request_error"),
+    **_rows(_REFUSED, f"400001 400002 {TOKENHUB_UNKNOWN} invalid_request_error"),
     **_rows(_AUTH, "401002 403001 403002 403005 authentication_error permission_error"),
     **_rows(_BILLING, "401007 401008 403004 FREE_QUOTA_EXHAUSTED"),
     **_rows(_THROTTLED, "429001 rate_limit_error"),

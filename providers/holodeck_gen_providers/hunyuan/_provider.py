@@ -16,6 +16,7 @@ from holodeck_gen.errors import (
 )
 from holodeck_gen_providers.hunyuan import _prepare
 from holodeck_gen_providers.hunyuan._answers import Reader, lost_job
+from holodeck_gen_providers.hunyuan._codes import NO_MODEL, TOKENHUB_UNKNOWN
 from holodeck_gen_providers.hunyuan._references import attach
 from holodeck_gen_providers.hunyuan._tables import Dialect, Model
 from holodeck_gen_providers.hunyuan._wire import DIRECT_READ_S, NO_JOB, FaultError, Wire, encode
@@ -122,9 +123,12 @@ class HunyuanProvider:
                 job_field="" if model.direct else words.job_id,
             )
         except FaultError as error:
-            lost = model.direct and not error.fault.verdict.not_created
-            failure = error.fault.error(provider=self.name, remark=NO_JOB if lost else "")
-            if error.fault.verdict.final:
+            fault = error.fault
+            if fault.code == TOKENHUB_UNKNOWN:
+                fault = attrs.evolve(fault, verdict=NO_MODEL)
+            lost = model.direct and not fault.verdict.not_created
+            failure = fault.error(provider=self.name, remark=NO_JOB if lost else "")
+            if fault.verdict.final:
                 # There is no job to ask after, and nothing that a repetition would mend.
                 return hg.JobStatus(phase="failed", error=failure)
             raise failure from None
