@@ -6,16 +6,19 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 
+from holodeck_gen._calls import copied
 from holodeck_gen._ceiling import Ceiling, Grant
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._line import Group, Line, Waiter
 from holodeck_gen._proven import Memory
 from holodeck_gen._provider import Limits
-from holodeck_gen.errors import PausedError
+
+if TYPE_CHECKING:
+    from holodeck_gen.errors import PausedError
 
 #: Seconds until it is looked again whether others have left a slot: nobody tells.
 LOOK_AGAIN_S = 0.25
@@ -186,7 +189,7 @@ class LocalGate:
 
     def dismiss(self, reason: PausedError) -> None:
         for waiter in self._line.clear():
-            waiter.turn.set_exception(PausedError(str(reason), reason=reason.reason))
+            waiter.turn.set_exception(copied(reason))
         self._set_timer(None)
 
     def close(self) -> None:
