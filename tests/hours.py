@@ -135,7 +135,7 @@ def an_hour(
 
     run_virtual(main())
     seconds = [second for second in range(int(HOUR_S)) if not closed(second)]
-    available = sum(service.quota(second) for second in seconds)
+    available = float(sum(service.quota(second) for second in seconds))
     available -= _within(service.foreign_spans, HOUR_S)
     if service.lag_s:
         # Nobody can use a slot while it counts for a job that has ended.

@@ -22,7 +22,7 @@ def wish(first: float, *, least: float = 0.0) -> Wish:
 class TestDesk:
     def test_without_a_rate_nobody_waits(self) -> None:
         async def main() -> None:
-            desk = PollDesk(Pace(0.0))
+            desk = PollDesk(Pace(None))
             await asyncio.gather(*(desk.turn(wish(0.0)) for _ in range(5)))
             assert asyncio.get_running_loop().time() < 0.001
 
@@ -60,7 +60,7 @@ class TestDesk:
         turns: list[float] = []
 
         async def main() -> None:
-            desk = PollDesk(Pace(interval))
+            desk = PollDesk(Pace(1 / interval if interval else None))
             clock = asyncio.get_running_loop().time
 
             async def ask(at: float) -> None:
@@ -91,17 +91,21 @@ class TestDesk:
     def test_a_query_must_be_worth_more_the_more_jobs_there_are(self) -> None:
         timetable = Timetable(0.5)
         timetable.ended(2.0, 2.1)
-        desk = PollDesk(Pace(0.05))
-        prices = []
-        for _ in range(3):
-            prices.append(desk.price(timetable))
-            with desk.job(), desk.job():
+
+        async def main() -> tuple[list[float], float]:
+            desk = PollDesk(Pace(20.0))
+            prices = []
+            for _ in range(3):
                 prices.append(desk.price(timetable))
-        assert prices[0] == prices[2] == prices[4]
+                with desk.job(), desk.job():
+                    prices.append(desk.price(timetable))
+            unlimited = PollDesk(Pace(None))
+            with unlimited.job():
+                return prices, unlimited.price(timetable)
+
+        prices, without_limit = run_virtual(main())
+        assert prices[0] == prices[2] == prices[4] == without_limit
         assert prices[1] == prices[3] > prices[0]
-        unlimited = PollDesk(Pace(0.0))
-        with unlimited.job():
-            assert unlimited.price(timetable) == prices[0]
 
 
 class TestTimetable:

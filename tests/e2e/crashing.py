@@ -531,6 +531,8 @@ class Trial:
             signal.alarm(HANGS_S)
             # The jitter of retries decides which steps there are.
             random.seed(number)
+            # So does what earlier runs of this trial, and only they, found out of the slots.
+            os.environ["XDG_STATE_HOME"] = str(home / "state")
             server = Server(home / "server", number)
             crash = Crash(
                 server,

