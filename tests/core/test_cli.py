@@ -43,7 +43,6 @@ CANARY = "canary-7f3a"
 #: A plugin with a provider that is told by its prompts what to do.
 PLUGIN = '''
 import asyncio
-from collections import Counter
 import base64
 import attrs
 from holodeck_gen import Bytes, JobRef, JobStatus, Limits, Prepared, hookimpl
@@ -72,7 +71,7 @@ class Fake:
 
     def __init__(self, options):
         self.options = options
-        self.polls = Counter()
+        self.seen = {}
 
     def account_key(self):
         return "fake"
@@ -98,8 +97,8 @@ class Fake:
         if "wait" in prompt:
             return JobStatus(phase="running")
         if "slow" in prompt:
-            self.polls[job.job_id] += 1
-            if self.polls[job.job_id] < 200:
+            now = asyncio.get_running_loop().time()
+            if now < self.seen.setdefault(job.job_id, now) + 0.3:
                 return JobStatus(phase="running")
         if "fail" in prompt:
             error = JobFailedError("it\\n went \\x1b[31mwrong", job_id=job.job_id)
