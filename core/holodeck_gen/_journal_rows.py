@@ -27,6 +27,12 @@ _PART = (
     "part, state, round, attempt, job, submitted_at, outputs, expires_at, cost, files,"
     " artifacts, error"
 )
+#: Parts that have ended and of which something is paid for and can still be had: what was fetched,
+#: or an address. They are never paid for again.
+KEPT = (
+    "(parts.state = 'failed' AND parts.files IS NOT NULL"
+    " OR parts.state IN ('failed', 'stored') AND parts.outputs IS NOT NULL)"
+)
 #: Below the journal's folder; holds what is fetched and not yet stored.
 SPOOL = ".spool"
 
@@ -73,8 +79,7 @@ class Rows:
         rows = self.connection.execute(
             "SELECT key FROM tasks WHERE state <> 'done' AND EXISTS ("
             " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state IN"
-            " ('submitted', 'finished', 'fetched', 'uncertain') OR (parts.state = 'failed'"
-            " AND (files IS NOT NULL OR outputs IS NOT NULL)))) ORDER BY number"
+            f" ('submitted', 'finished', 'fetched', 'uncertain') OR {KEPT})) ORDER BY number"
         )
         return [key for (key,) in rows]
 
@@ -83,8 +88,7 @@ class Rows:
         row = self.connection.execute(
             "SELECT 1 FROM tasks WHERE state <> 'done' AND EXISTS ("
             " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state IN"
-            " ('submitted', 'finished', 'fetched') OR (parts.state = 'failed'"
-            " AND (files IS NOT NULL OR outputs IS NOT NULL))))"
+            f" ('submitted', 'finished', 'fetched') OR {KEPT}))"
         )
         return row.fetchone() is not None
 
@@ -110,8 +114,7 @@ class Rows:
         row = self.connection.execute(
             "SELECT 1 FROM tasks WHERE state <> 'done' AND (state = 'open' OR EXISTS ("
             " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state NOT IN"
-            " ('admitted', 'stored', 'failed') OR (parts.state = 'failed'"
-            " AND (files IS NOT NULL OR outputs IS NOT NULL)))))"
+            f" ('admitted', 'stored', 'failed') OR {KEPT})))"
         )
         return row.fetchone() is None
 
@@ -212,6 +215,13 @@ class Rows:
 def _replaced(key: str) -> tuple[str, str]:
     """Between which keys tasks are that had `key` before; see `Ledger`."""
     return f"{key}~replaced-", f"{key}~replaced."
+
+
+def is_kept(part: PartRecord) -> bool:
+    """As `KEPT`."""
+    if part.state == "failed":
+        return bool(part.files or part.outputs)
+    return part.state == "stored" and bool(part.outputs)
 
 
 def files_text(files: tuple[RawFile, ...]) -> str:

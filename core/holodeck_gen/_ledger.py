@@ -12,7 +12,7 @@ import attrs
 from holodeck_gen._codec import dumps, fields
 from holodeck_gen._identity import digest_of
 from holodeck_gen._journal import IN_WORK, Entry, PartKey, PartState, Retry, Step, TaskState, follow
-from holodeck_gen._journal_rows import Rows, files_text
+from holodeck_gen._journal_rows import KEPT, Rows, files_text
 from holodeck_gen._journal_writes import Write, finished, recorded
 from holodeck_gen._match import Occurrences
 from holodeck_gen._outcome import Failure, Outcome
@@ -288,10 +288,9 @@ class Ledger:
         return row
 
     def _has_files(self, number: int) -> bool:
-        """Whether something of a failed task is paid for and could still be finished."""
+        """Whether something of a failed task is paid for and could still be had."""
         row = self.connection.execute(
-            "SELECT 1 FROM parts WHERE task = ? AND state = 'failed'"
-            " AND (files IS NOT NULL OR outputs IS NOT NULL)",
+            f"SELECT 1 FROM parts WHERE task = ? AND {KEPT}",
             (number,),
         ).fetchone()
         return row is not None
