@@ -171,10 +171,12 @@ class Engine:
         lost = isinstance(error, SubmitUncertainError) or any(job.open for job in life.jobs)
         if state == "held" and (lost or life.job_ids) and (path := self.journal.path):
             error = reworded(error, f"{error}; {_whereabouts(path, known=bool(life.job_ids))}")
-        unfetched = isinstance(error, DownloadError) or isinstance(error.__cause__, DownloadError)
-        if state == "failed" and unfetched and (path := self.journal.path):
+        absent = error if isinstance(error, DownloadError) else error.__cause__
+        unfetched = state == "failed" and isinstance(absent, DownloadError)
+        if unfetched and (path := self.journal.path):
             # Its addresses expire, so whoever reads this should know before.
-            rest = f"it is paid for; {_whereabouts(path, known=True)}"
+            job = f"job {job_id}" if (job_id := getattr(absent, "job_id", None)) else "it"
+            rest = f"{job} is paid for; {_whereabouts(path, known=True)}"
             # What has no journal of its own would be paid for again.
             again = "" if is_invocation(path) else ", or run the same again"
             error = reworded(error, f"{error}; {rest}{again}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ class Fetcher:
         downloads: Downloads at once.
         policy: How often a download is tried.
         on_full: Told that the disk is full; makes a little room.
+        wall_clock: Seconds since the epoch.
     """
 
     folder: Path
@@ -66,6 +68,7 @@ class Fetcher:
     downloads: int
     policy: RetryPolicy
     on_full: Callable[[], None]
+    wall_clock: Callable[[], float] = time.time
     _places: LocalGate = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -168,6 +171,7 @@ class Fetcher:
                     kind=kind,
                     local=local,
                     write=file.write,
+                    expired=bool(output.expires_at and output.expires_at < self.wall_clock()),
                 )
         # While there is an address from which it can be had again.
         if kind == "image" and not await asyncio.to_thread(is_whole, path):

@@ -231,7 +231,7 @@ class TestUnfetched:
         assert names(runs) == ["cats-1.png", "cats-3.png"]
         assert isinstance(failure.error, PartialResultError)
         assert "picture 2: " in str(failure.error)
-        assert "it is paid for; get it with 'holodeck-gen collect" in str(failure.error)
+        assert "job job-0 is paid for; get it with 'holodeck-gen collect" in str(failure.error)
 
     @pytest.mark.parametrize("retry_failed", [False, True])
     def test_the_rest_is_downloaded_later_and_never_paid_for(
