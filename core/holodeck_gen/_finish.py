@@ -19,7 +19,7 @@ from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._names import NameTemplate, alternative, numbered
 from holodeck_gen._stages import Processor, Store
 from holodeck_gen.errors import ProcessingError, StageError, StorageError
-from holodeck_gen.files import full_disk, is_full
+from holodeck_gen.files import full_disk, is_full, overwrite
 
 if TYPE_CHECKING:
     from holodeck_gen._fetch import RawFile
@@ -40,6 +40,8 @@ class Finisher:
         store: Where finished files go.
         template: How they are named.
         timeout_s: Seconds one processor or store may take.
+        placed_by: The metadata field that names a task's file, in place of the store; only for
+            a task of one file.
     """
 
     processors: Sequence[tuple[str, Processor]]
@@ -47,6 +49,7 @@ class Finisher:
     template: NameTemplate
     journal: Journal
     timeout_s: float
+    placed_by: str | None = None
 
     async def finish(
         self, raw: RawFile, entry: Entry, *, provider: str, number: int, total: int
@@ -155,11 +158,24 @@ class Finisher:
         if suffix and name.lower().endswith(_spellings(suffix)):
             suffix = name[name.rindex(".") :]
             name = name.removesuffix(suffix)
+        own = entry.task.metadata.get(self.placed_by) if self.placed_by else None
+        if isinstance(own, str) and total == 1 and not extra:
+            return attrs.evolve(artifact, path=await self._place(file, Path(own)))
         name = numbered(name, number, total) + extra
         where = await self._store(file, entry, name, suffix)
         if isinstance(where, Path):
             return attrs.evolve(artifact, path=where)
         return attrs.evolve(artifact, path=None, uri=where)
+
+    async def _place(self, file: Path, target: Path) -> Path:
+        try:
+            return await asyncio.to_thread(overwrite, file, target)
+        except OSError as error:
+            if is_full(error):
+                raise full_disk(file.parent) from error
+            raise StorageError(
+                f"{target} could not be written: {error.strerror or error}", stage="store"
+            ) from error
 
     async def _store(self, file: Path, entry: Entry, name: str, suffix: str) -> Path | str:
         for attempt in range(1, MAX_ALTERNATIVES):

@@ -92,6 +92,15 @@ class Rows:
         )
         return row.fetchone() is not None
 
+    def owes(self) -> bool:
+        """Whether something is, or may be, paid for and not finished."""
+        row = self.connection.execute(
+            "SELECT 1 FROM tasks WHERE state <> 'done' AND EXISTS ("
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state NOT IN"
+            f" ('admitted', 'stored', 'failed') OR {KEPT}))"
+        )
+        return row.fetchone() is not None
+
     def was_replaced(self, key: str) -> bool:
         """Whether `key` stood for another task before."""
         row = self.connection.execute(
