@@ -118,7 +118,7 @@ class Delivery:
         Raises:
             StageError: The files stay in the spool.
         """
-        artifacts = await self._finish(raws)
+        artifacts = await self._finish(raws, status)
         error, outputs = self._shortfall(self._fresh or status, raws)
         await self.journal.record(
             self.job.key, Stored(artifacts=artifacts, error=error, outputs=outputs)
@@ -142,7 +142,7 @@ class Delivery:
             new = [raw for raw in raws if raw not in record.files]
             if not new:
                 return attrs.evolve(before, error=error)
-            artifacts = (*record.artifacts, *await self._finish(new))
+            artifacts = (*record.artifacts, *await self._finish(new, status))
         except StageError as fault:
             # Its place in the journal is as good as it was.
             return attrs.evolve(before, error=told(fault, job_id=self.job.job_id))
@@ -212,8 +212,9 @@ class Delivery:
             had[place] = attrs.evolve(raw, place=place)
         return lost
 
-    async def _finish(self, raws: Sequence[RawFile]) -> tuple[Artifact, ...]:
+    async def _finish(self, raws: Sequence[RawFile], status: JobStatus) -> tuple[Artifact, ...]:
         began = asyncio.get_running_loop().time()
+        made, _ = pictures(status)
         artifacts: list[Artifact] = []
         for i, raw in enumerate(raws):
             artifacts += await self.finisher.finish(
@@ -221,7 +222,7 @@ class Delivery:
                 self.entry,
                 provider=self.job.provider.name,
                 number=self.share.number(i if raw.place is None else raw.place),
-                total=max(self.entry.task.n, len(raws)),
+                total=max(self.entry.task.n, len(raws), len(made)),
             )
         self.finish_s += asyncio.get_running_loop().time() - began
         return tuple(artifacts)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from holodeck_gen._artifact import add_costs
+from holodeck_gen._artifact import add_costs, in_number
 from holodeck_gen._calls import bounded, reworded, told, whole
 from holodeck_gen._journal import Entry, Journal, Plan, Retry
 from holodeck_gen._log import Logger
@@ -314,7 +314,7 @@ class Engine:
     def _assemble(
         self, life: Life, entry: Entry, task: Task, plan: Plan, parts: Sequence[Part]
     ) -> Outcome:
-        artifacts = tuple(artifact for part in parts for artifact in part.artifacts)
+        artifacts = in_number(artifact for part in parts for artifact in part.artifacts)
         errors = [part.error for part in parts if part.error is not None]
         if errors and not artifacts:
             raise next((each for each in errors if isinstance(each, HELD)), errors[0])

@@ -151,6 +151,7 @@ class Finisher:
             width=facts.width,
             height=facts.height,
             seed=raw.seed,
+            number=number,
             metadata=raw.metadata,
         )
         name = self.template.render(entry, artifact, provider=provider)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from holodeck_gen._artifact import Artifact, Cost
+from holodeck_gen._artifact import Artifact, Cost, in_number
 from holodeck_gen._codec import dumps, ending_from_json, error_from_json, fields, from_json
 from holodeck_gen._fetch import RawFile
 from holodeck_gen._journal import Entry, PartRecord, PartState, Plan, TaskState
@@ -152,7 +152,7 @@ class Rows:
         parts = self.connection.execute(
             "SELECT artifacts FROM parts WHERE task = ? ORDER BY part", (entry.number,)
         )
-        artifacts = tuple(each for (text,) in parts for each in self._artifacts(text))
+        artifacts = in_number(each for (text,) in parts for each in self._artifacts(text))
         outcome = ending_from_json(
             json.loads(entry.ending),
             task=entry.task,

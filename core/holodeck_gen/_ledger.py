@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._artifact import in_number
 from holodeck_gen._codec import dumps, fields
 from holodeck_gen._identity import digest_of
 from holodeck_gen._journal import IN_WORK, Entry, PartKey, PartState, Retry, Step, TaskState, follow
@@ -167,7 +168,7 @@ class Ledger:
             return
         error = lost[0].error
         assert error is not None
-        made = tuple(each for record in entry.parts.values() for each in record.artifacts)
+        made = in_number(each for record in entry.parts.values() for each in record.artifacts)
         if made:
             error = PartialResultError(str(error), artifacts=made)
         outcome = Failure(task=entry.task, index=entry.index, key=key, error=error, artifacts=made)
