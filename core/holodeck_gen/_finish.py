@@ -17,6 +17,7 @@ from holodeck_gen._calls import bounded
 from holodeck_gen._inspect import FileFacts, inspect_file
 from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._names import NameTemplate, alternative, numbered
+from holodeck_gen._stage_threads import StageThreads
 from holodeck_gen._stages import Processor, Store
 from holodeck_gen.errors import ProcessingError, StageError, StorageError
 from holodeck_gen.files import full_disk, is_full, overwrite
@@ -50,6 +51,11 @@ class Finisher:
     journal: Journal
     timeout_s: float
     placed_by: str | None = None
+    _threads: StageThreads = attrs.field(factory=StageThreads, init=False)
+
+    def close(self) -> None:
+        """Let go of the processors' threads. Blocks."""
+        self._threads.close()
 
     async def finish(
         self, raw: RawFile, entry: Entry, *, provider: str, number: int, total: int
@@ -110,10 +116,8 @@ class Finisher:
 
     async def _apply(self, name: str, processor: Processor, file: Path, task: Task) -> list[Path]:
         try:
-            answer = await bounded(
-                asyncio.to_thread(processor, file, task),
-                timeout_s=self.timeout_s,
-                what=f"processor {name!r}",
+            answer = await self._threads.run(
+                processor, file, task, timeout_s=self.timeout_s, what=f"processor {name!r}"
             )
             if inspect.iscoroutine(answer):
                 # Otherwise Python warns at some later time that it was never awaited.

@@ -148,6 +148,7 @@ class Workplace:
     async def close(self) -> None:
         """Let go of everything; what runs has ended before."""
         self.accounts.close()
+        await asyncio.to_thread(self.engine.parts.finisher.close)
         await self._maker.aclose()
         await self.journal.aclose()
         await self._clients.aclose()

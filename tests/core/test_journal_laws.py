@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import holodeck_gen as hg
 from helpers import opened
-from holodeck_gen import _group_commit, _journal_file
+from holodeck_gen import _group_commit, _journal_file, _stage_threads
 from holodeck_gen._audit import reading
 from holodeck_gen._identity import digest
 from holodeck_gen._journal_file import JOURNAL, connect_reader
@@ -143,6 +143,7 @@ def stepping(world: World) -> Iterator[None]:
         for name in ("replace", "rename", "link", "unlink", "rmdir", "fsync"):
             patch.setattr(os, name, _told(getattr(os, name)))
         patch.setattr(_group_commit, "ThreadPoolExecutor", Committing)
+        patch.setattr(_stage_threads, "ThreadPoolExecutor", Inline)
         # It is full of nothing; here its time counts.
         patch.setattr(_journal_file, "RESERVE", 4096)
         _running = world
