@@ -153,5 +153,5 @@ def _forgotten(folder: Path, what: str) -> JournalCorruptError:
     return JournalCorruptError(
         f"the journal in {folder} is missing or older than what lies beside it ({what});"
         " nothing is submitted. Bring back the journal with its -wal file, or, to begin anew"
-        " and pay anew, add --resume never"
+        " and pay anew, add --resume never, which puts what is there aside under other names"
     )

@@ -33,6 +33,8 @@ KEPT = (
     "(parts.state = 'failed' AND parts.files IS NOT NULL"
     " OR parts.state IN ('failed', 'stored') AND parts.outputs IS NOT NULL)"
 )
+#: Between the key that a task had before another took it, and its number; no id contains it.
+REPLACED = "~replaced-"
 #: Below the journal's folder; holds what is fetched and not yet stored.
 SPOOL = ".spool"
 
@@ -223,7 +225,7 @@ class Rows:
 
 def _replaced(key: str) -> tuple[str, str]:
     """Between which keys tasks are that had `key` before; see `Ledger`."""
-    return f"{key}~replaced-", f"{key}~replaced."
+    return f"{key}{REPLACED}", f"{key}{REPLACED[:-1]}."
 
 
 def is_kept(part: PartRecord) -> bool:

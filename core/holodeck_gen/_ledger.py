@@ -13,7 +13,7 @@ from holodeck_gen._artifact import in_number
 from holodeck_gen._codec import dumps, fields
 from holodeck_gen._identity import digest_of
 from holodeck_gen._journal import IN_WORK, Entry, PartKey, PartState, Retry, Step, TaskState, follow
-from holodeck_gen._journal_rows import KEPT, Rows, files_text
+from holodeck_gen._journal_rows import KEPT, REPLACED, Rows, files_text
 from holodeck_gen._journal_writes import Write, finished, recorded
 from holodeck_gen._match import Occurrences
 from holodeck_gen._outcome import Failure, Outcome
@@ -206,6 +206,9 @@ class Ledger:
     def _admit(self, offer: Offer, retry: Retry) -> Entry | InvalidTaskError:
         task = offer.task
         key = self._occurrences.key(task, offer.digest)
+        if REPLACED in key:
+            # It would be taken for a task that another one has taken the id from.
+            return InvalidTaskError(f"{REPLACED!r} cannot be part of an id: {key!r}", task_id=key)
         if (entry := self._insert(offer, key)) is not None:
             return entry
         number, known, state, ending, run = self._known(key)
@@ -273,7 +276,7 @@ class Ledger:
             " SELECT 1 FROM parts WHERE task = number"
             " AND parts.state NOT IN ('admitted', 'stored', 'failed'))"
             " THEN 'open' ELSE 'replaced' END WHERE number = ?",
-            (f"{key}~replaced-{number}", number),
+            (f"{key}{REPLACED}{number}", number),
         )
 
     def _bring_back(self, number: int, state: TaskState, key: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from holodeck_gen import _audit
-from holodeck_gen._cli._exit import DONE, RESUMABLE, SOME_FAILED, tell
+from holodeck_gen._cli._exit import DONE, RESUMABLE, SOME_FAILED, one_line, tell
 from holodeck_gen._cli._options import setting_options, voice_options
 from holodeck_gen._cli._results import Results, outcome_line
 from holodeck_gen._cli._summary import Tally, last_line
@@ -223,4 +223,4 @@ def _line(finding: _audit.Finding, journal: Path | None) -> str:
         facts.append(f"files expire in {hours:.1f} h" if hours > 0 else "its addresses expired")
     if finding.path:
         facts.append(str(finding.path))
-    return " · ".join([*facts, finding.problem])
+    return one_line(" · ".join([*facts, finding.problem]))
