@@ -130,21 +130,22 @@ class TestWaits:
 
     def test_double_and_a_rate_limit_waits_longer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         waits: dict[str, list[float]] = {}
-        for name, fault in (("pace", "throttle-submit@1-3"), ("place", "slots-full@1-3")):
+        for name, fault in (("pace", "throttle-submit@1-3"), ("place", "slots-full@1-2")):
             with serving(faults=fault) as emulator, logs() as lines:
                 assert one(emulator, retry_delay=0.02).success
             found = [re.search(r"wait_s=([0-9.]+)", each) for each in lines]
             waits[name] = [float(each[1]) for each in found if each]
         assert len(waits["pace"]) == 3
-        for i, wait in enumerate(waits["place"]):
-            assert 0.02 * 2**i <= wait <= 0.02 * 2**i * 1.25 + 0.001
+        # How long a place is waited for is the gate's to say, whatever the client's delay.
+        assert len(waits["place"]) == 2
+        assert 0.04 < waits["place"][0] < waits["place"][1]
         for i, wait in enumerate(waits["pace"]):
             assert wait == pytest.approx(0.04 * 2**i, abs=0.001)
 
     def test_full_slots_never_use_up_retries(self) -> None:
-        with serving(faults="slots-full@1-5") as emulator:
+        with serving(faults="slots-full@1-2") as emulator:
             assert one(emulator, max_retries=0).success
-        assert (emulator.stats()["submits"], emulator.stats()["jobs_created"]) == (6, 1)
+        assert (emulator.stats()["submits"], emulator.stats()["jobs_created"]) == (3, 1)
 
     def test_no_retries_means_none(self) -> None:
         with serving(faults="throttle-submit") as emulator:
