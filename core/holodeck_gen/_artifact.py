@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 
 from holodeck_gen._values import JsonObject, freeze_object
 from holodeck_gen.errors import InvalidTaskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -39,6 +43,11 @@ def add_costs(costs: list[Cost]) -> Cost | None:
     return Cost(amount=sum((cost.amount for cost in costs), Decimal()), currency=costs[0].currency)
 
 
+def in_number(artifacts: Iterable[Artifact]) -> tuple[Artifact, ...]:
+    """Artifacts in the order of the pictures that were asked for, whichever was made first."""
+    return tuple(sorted(artifacts, key=lambda artifact: artifact.number))
+
+
 @attrs.frozen(kw_only=True)
 class Artifact:
     """One produced file.
@@ -52,6 +61,8 @@ class Artifact:
         width: Pixels, for pictures.
         height: Pixels, for pictures.
         seed: The seed that made it, where one was used.
+        number: Which of its task's pictures it is, from 1; a processor may make several files of
+            one.
         metadata: Facts from the provider, such as the keywords it drew from.
     """
 
@@ -63,6 +74,7 @@ class Artifact:
     width: int | None = None
     height: int | None = None
     seed: int | None = None
+    number: int = 1
     metadata: JsonObject = attrs.field(default=None, converter=freeze_object, hash=False)
 
     def __attrs_post_init__(self) -> None:

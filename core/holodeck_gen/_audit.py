@@ -19,7 +19,7 @@ from holodeck_gen import _ownership as ownership
 from holodeck_gen._artifact import Artifact, Cost, add_costs
 from holodeck_gen._codec import from_json
 from holodeck_gen._journal import IN_WORK, Pause
-from holodeck_gen._journal_rows import PAUSED, Rows
+from holodeck_gen._journal_rows import PAUSED, Rows, is_kept
 from holodeck_gen.errors import JournalCorruptError, JournalError
 
 if TYPE_CHECKING:
@@ -239,8 +239,8 @@ def _of_part(entry: Entry, part: PartRecord, now: float) -> Finding | None:
             job_id=job_id,
             problem="a submit had no answer; there may be a job that is billed",
         )
-    paid = part.state in IN_WORK
-    if not paid and not (part.state == "failed" and (part.files or part.outputs)):
+    unfetched = bool(part.outputs) if part.state == "stored" else not part.files
+    if part.state not in IN_WORK and not is_kept(part):
         return None
     expires = part.expires_at
     return Finding(
@@ -249,7 +249,7 @@ def _of_part(entry: Entry, part: PartRecord, now: float) -> Finding | None:
         state=part.state,
         provider=provider,
         job_id=job_id,
-        expires_in_s=None if expires is None or part.files else expires - now,
+        expires_in_s=expires - now if expires is not None and unfetched else None,
         problem=str(part.error) if part.error else "paid for and not finished",
     )
 

@@ -9,16 +9,28 @@ from typing import TYPE_CHECKING
 import attrs
 
 from holodeck_gen._artifact import Artifact, Cost
-from holodeck_gen._calls import told
+from holodeck_gen._calls import reworded, told
 from holodeck_gen._fetch import Fetcher, RawFile, pictures
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job
-from holodeck_gen._journal import Entry, Failed, Fetched, Finished, Journal, PartRecord, Stored
-from holodeck_gen._provider import Bytes, JobStatus
+from holodeck_gen._journal import (
+    Completed,
+    Entry,
+    Failed,
+    Fetched,
+    Finished,
+    Journal,
+    PartRecord,
+    Stored,
+)
+from holodeck_gen._provider import Bytes, JobStatus, PartError
+from holodeck_gen._shares import Share, missing, unfetched
 from holodeck_gen.errors import DownloadError, GenerationError, JobFailedError, StageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from holodeck_gen._provider import Output
 
 
 @attrs.frozen(kw_only=True)
@@ -38,8 +50,7 @@ class Delivery:
     Args:
         entry: Its task.
         job: Its job, which has ended.
-        pictures: How many were asked for.
-        offset: How many pictures come before this part's.
+        share: What was asked of it.
         fetch_s: Seconds spent on bringing files into the spool.
         finish_s: Seconds spent on processing and storing.
         spooled: Raw files that are not needed once it is durable that they are stored.
@@ -50,12 +61,15 @@ class Delivery:
     finisher: Finisher
     entry: Entry
     job: Job
-    pictures: int
-    offset: int
+    share: Share
     fetch_s: float = attrs.field(default=0.0, init=False)
     finish_s: float = attrs.field(default=0.0, init=False)
     spooled: tuple[Path, ...] = attrs.field(default=(), init=False)
     _raws: tuple[RawFile, ...] | None = attrs.field(default=None, init=False)
+    #: Why one of the outputs could not be had.
+    _lost: DownloadError | None = attrs.field(default=None, init=False)
+    #: Where they were looked for last, if that is not where the job's end told.
+    _fresh: JobStatus | None = attrs.field(default=None, init=False)
     _bytes: bool = attrs.field(default=False, init=False)
 
     async def answered(self, status: JobStatus) -> None:
@@ -71,32 +85,23 @@ class Delivery:
             )
 
     async def fetch(self, status: JobStatus) -> tuple[RawFile, ...]:
-        """Bring what a job made into the spool, and record it.
+        """Bring what a job made into the spool, as far as it can be had, and record it.
 
         Raises:
             JobFailedError: It made nothing.
-            DownloadError: It cannot be had.
+            DownloadError: Nothing of it can be had.
             PausedError: The disk is full.
         """
         if self._raws is not None:
             return self._raws
-        made, missing = pictures(status)
+        made, unmade = pictures(status)
         if not made:
-            raise missing[0].error if missing else JobFailedError("it made nothing")
+            raise unmade[0].error if unmade else JobFailedError("it made nothing")
         began = asyncio.get_running_loop().time()
         self._bytes = any(isinstance(output, Bytes) for output in made)
         await self._record_outputs(status)
         try:
-            raws = await self._fetch_all(status)
-        except DownloadError:
-            if self.job.ref is None:
-                raise
-            # The address may have expired; asking again costs nothing and may renew it.
-            fresh = await self.job.renewed()
-            if fresh is None or not fresh.outputs or fresh.outputs == status.outputs:
-                raise
-            await self._record_outputs(fresh)
-            raws = await self._fetch_all(fresh)
+            raws = await self._bring(status, {})
         finally:
             self.fetch_s += asyncio.get_running_loop().time() - began
         await self.journal.record(self.job.key, Fetched(files=raws, cost=status.cost))
@@ -113,26 +118,40 @@ class Delivery:
         Raises:
             StageError: The files stay in the spool.
         """
-        began = asyncio.get_running_loop().time()
-        artifacts: list[Artifact] = []
-        for place, raw in enumerate(raws, start=1):
-            artifacts += await self.finisher.finish(
-                raw,
-                self.entry,
-                provider=self.job.provider.name,
-                number=self.offset + place,
-                total=max(self.entry.task.n, len(raws)),
-            )
-        self.finish_s += asyncio.get_running_loop().time() - began
-        error = self._shortfall(status, len(raws))
-        await self.journal.record(self.job.key, Stored(artifacts=tuple(artifacts), error=error))
+        artifacts = await self._finish(raws, status)
+        error, outputs = self._shortfall(self._fresh or status, raws)
+        await self.journal.record(
+            self.job.key, Stored(artifacts=artifacts, error=error, outputs=outputs)
+        )
         self.spooled = tuple(raw.path for raw in raws)
         return Part(
-            artifacts=tuple(artifacts),
+            artifacts=artifacts,
             cost=status.cost,
             revised_prompt=next((raw.revised_prompt for raw in raws if raw.revised_prompt), None),
             error=error,
         )
+
+    async def complete(self, record: PartRecord) -> Part:
+        """Try again to have what of a stored part could not be had; nothing is paid for."""
+        before = Part(artifacts=record.artifacts, cost=record.cost, error=record.error)
+        status = as_recorded(record)
+        had = {raw.place: raw for raw in record.files if raw.place is not None}
+        try:
+            raws = await self._bring(status, had, stored=True)
+            error, outputs = self._shortfall(self._fresh or status, raws)
+            new = [raw for raw in raws if raw not in record.files]
+            if not new:
+                return attrs.evolve(before, error=error)
+            artifacts = (*record.artifacts, *await self._finish(new, status))
+        except StageError as fault:
+            # Its place in the journal is as good as it was.
+            return attrs.evolve(before, error=told(fault, job_id=self.job.job_id))
+        await self.journal.record(
+            self.job.key,
+            Completed(artifacts=artifacts, files=raws, error=error, outputs=outputs),
+        )
+        self.spooled = tuple(raw.path for raw in new)
+        return Part(artifacts=artifacts, cost=record.cost, error=error)
 
     async def failed(self, error: GenerationError) -> Part:
         """Record that the part ended without its files."""
@@ -147,33 +166,88 @@ class Delivery:
         return self._bytes and self._raws is None
 
     async def _record_outputs(self, status: JobStatus) -> None:
-        if not any(isinstance(output, Bytes) for output in status.outputs):
-            await self.journal.record(
-                self.job.key, Finished(outputs=status.outputs, cost=status.cost)
-            )
+        if outputs := _addresses(status):
+            await self.journal.record(self.job.key, Finished(outputs=outputs, cost=status.cost))
 
-    async def _fetch_all(self, status: JobStatus) -> tuple[RawFile, ...]:
-        made, _ = pictures(status)
-        return tuple(
-            [
-                await self.fetcher.fetch(
+    async def _bring(
+        self, status: JobStatus, had: dict[int, RawFile], *, stored: bool = False
+    ) -> tuple[RawFile, ...]:
+        """The raw files of all outputs that can be had; those that `had` has already are left."""
+        self._lost = await self._fetch_into(had, status)
+        if self._lost is not None and self.job.ref is not None:
+            # The address may have expired; asking again costs nothing and may renew it.
+            fresh = await self.job.renewed()
+            if fresh is not None and fresh.outputs and fresh.outputs != status.outputs:
+                self._fresh = fresh
+                if not stored:
+                    await self._record_outputs(fresh)
+                self._lost = await self._fetch_into(had, fresh)
+        if not had and self._lost is not None:
+            raise self._lost
+        return tuple(had[place] for place in sorted(had))
+
+    async def _fetch_into(self, had: dict[int, RawFile], status: JobStatus) -> DownloadError | None:
+        """Add what can be had; the first error of what cannot."""
+        lost: DownloadError | None = None
+        for place, output in enumerate(status.outputs):
+            if isinstance(output, PartError) or place in had:
+                continue
+            name = f"{self.job.key.submit_key}-{place}"
+            kind = self.entry.task.kind
+            try:
+                raw = await self.fetcher.fetch(
                     output,
                     self.job.provider,
-                    name=f"{self.job.key.submit_key}-{i}",
-                    kind=self.entry.task.kind,
+                    name=name,
+                    kind=kind,
                     account=self.job.account,
                 )
-                for i, output in enumerate(made)
-            ]
-        )
+            except DownloadError as error:
+                assert not isinstance(output, Bytes)
+                kept = await self.fetcher.kept(output, name=name, kind=kind)
+                if kept is None:
+                    lost = lost or error
+                    continue
+                raw = kept
+            had[place] = attrs.evolve(raw, place=place)
+        return lost
 
-    def _shortfall(self, status: JobStatus, made: int) -> GenerationError | None:
-        _, missing = pictures(status)
-        if missing:
-            return missing[0].error
-        if made < self.pictures:
-            return JobFailedError(f"it made {made} of {self.pictures}", job_id=self.job.job_id)
-        return None
+    async def _finish(self, raws: Sequence[RawFile], status: JobStatus) -> tuple[Artifact, ...]:
+        began = asyncio.get_running_loop().time()
+        made, _ = pictures(status)
+        artifacts: list[Artifact] = []
+        for i, raw in enumerate(raws):
+            artifacts += await self.finisher.finish(
+                raw,
+                self.entry,
+                provider=self.job.provider.name,
+                number=self.share.number(i if raw.place is None else raw.place),
+                total=max(self.entry.task.n, len(raws), len(made)),
+            )
+        self.finish_s += asyncio.get_running_loop().time() - began
+        return tuple(artifacts)
+
+    def _shortfall(
+        self, status: JobStatus, raws: Sequence[RawFile]
+    ) -> tuple[GenerationError | None, tuple[Output, ...]]:
+        """Why files are missing, and the addresses where some of them may still be had."""
+        if lost := unfetched(status.outputs, raws):
+            numbers = ", ".join(str(self.share.number(place)) for place in lost)
+            error = self._lost or DownloadError("it could not be downloaded", stage="download")
+            error = reworded(error, f"picture {numbers}: {error}")
+            return told(error, job_id=self.job.job_id), _addresses(status)
+        if not missing(self.share, raws):
+            return None, ()
+        _, told_of = pictures(status)
+        if told_of:
+            return told_of[0].error, ()
+        asked = self.share.task.n
+        return JobFailedError(f"it made {len(raws)} of {asked}", job_id=self.job.job_id), ()
+
+
+def _addresses(status: JobStatus) -> tuple[Output, ...]:
+    """A job's outputs, unless some are bytes, which no journal keeps."""
+    return () if any(isinstance(each, Bytes) for each in status.outputs) else status.outputs
 
 
 def as_recorded(record: PartRecord) -> JobStatus:

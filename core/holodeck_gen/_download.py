@@ -28,6 +28,10 @@ _DECODED = ("gzip", "deflate")
 _PLAIN = ("", "identity")
 
 _REDIRECTS = (301, 302, 303, 307, 308)
+#: How an address that is gone is answered; the services of signed ones say 403.
+_GONE = (403, 404, 410)
+#: Bytes of such an answer that are read; what it says comes first.
+_REASON = 4096
 _NO_FILE = (
     "text/html", "text/xml", "application/xhtml+xml", "application/xml", "application/json",
     "application/problem+json",
@@ -46,6 +50,7 @@ async def download(
     kind: str,
     local: bool,
     write: Callable[[bytes], Awaitable[None]],
+    expired: bool = False,
 ) -> None:
     """Send one GET and hand each piece of the file to `write`.
 
@@ -55,6 +60,7 @@ async def download(
         kind: The task's kind; decides on size and media type.
         local: Whether the URL may lead to this machine.
         write: Awaited for each piece, in order.
+        expired: Whether the URL is known to have expired; only for what an error says.
 
     Raises:
         TransientError: Another try may succeed.
@@ -66,6 +72,11 @@ async def download(
     response: httpx.Response | None = None
     try:
         response = await _open(transport, check_url(url, local=local), local=local)
+        if response.status_code in _GONE and (expired or await _says_expired(response)):
+            raise DownloadError(
+                f"HTTP {response.status_code} for {where}: the address has expired",
+                stage="download",
+            )
         _check_head(response, kind=kind, where=where)
         received = 0
         async for piece in response.aiter_bytes():
@@ -108,6 +119,16 @@ async def _open(
     raise DownloadError(
         f"{without_query(url)}: more than {MAX_REDIRECTS} redirects", stage="download"
     )
+
+
+async def _says_expired(response: httpx.Response) -> bool:
+    """Whether an error page speaks of expiry, as those of S3 and Tencent's COS do."""
+    read = b""
+    async for piece in response.aiter_bytes():
+        read += piece
+        if len(read) >= _REASON:
+            break
+    return b"expired" in read[:_REASON].lower()
 
 
 def _join(url: httpx.URL, target: str) -> httpx.URL:

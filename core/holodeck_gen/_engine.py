@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from holodeck_gen._artifact import add_costs
+from holodeck_gen._artifact import add_costs, in_number
 from holodeck_gen._calls import bounded, reworded, told, whole
 from holodeck_gen._journal import Entry, Journal, Plan, Retry
 from holodeck_gen._log import Logger
 from holodeck_gen._outcome import Failure, Outcome, Result, State
-from holodeck_gen._part import HELD, Life, PartRunner, Share
+from holodeck_gen._part import HELD, Life, PartRunner
 from holodeck_gen._place import is_invocation
 from holodeck_gen._provider import Prepared, Provider
 from holodeck_gen._settings import Settings
+from holodeck_gen._shares import batched, missing, portion, runs_of, shares_of, split
 from holodeck_gen._stages import Rewriter
 from holodeck_gen._task import Task
 from holodeck_gen.errors import (
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holodeck_gen._delivery import Part
+    from holodeck_gen._values import JsonObject
 
 _log = Logger("holodeck_gen.engine")
 
@@ -169,9 +171,12 @@ class Engine:
         lost = isinstance(error, SubmitUncertainError) or any(job.open for job in life.jobs)
         if state == "held" and (lost or life.job_ids) and (path := self.journal.path):
             error = reworded(error, f"{error}; {_whereabouts(path, known=bool(life.job_ids))}")
-        if state == "failed" and isinstance(error, DownloadError) and (path := self.journal.path):
+        absent = error if isinstance(error, DownloadError) else error.__cause__
+        unfetched = state == "failed" and isinstance(absent, DownloadError)
+        if unfetched and (path := self.journal.path):
             # Its addresses expire, so whoever reads this should know before.
-            rest = f"it is paid for; {_whereabouts(path, known=True)}"
+            job = f"job {job_id}" if (job_id := getattr(absent, "job_id", None)) else "it"
+            rest = f"{job} is paid for; {_whereabouts(path, known=True)}"
             # What has no journal of its own would be paid for again.
             again = "" if is_invocation(path) else ", or run the same again"
             error = reworded(error, f"{error}; {rest}{again}")
@@ -217,12 +222,8 @@ class Engine:
         sent = entry.plan is not None and any(p.state != "admitted" for p in entry.parts.values())
         task = entry.rewritten or (entry.task if sent else await self._rewrite(entry))
         plan = await self._plan(life, entry, task)
-        shares = [
-            Share(index=i, task=share, request=request, offset=i * plan.per_job, plan=plan)
-            for i, (share, request) in enumerate(
-                zip(split(task, plan.per_job), plan.requests, strict=True)
-            )
-        ]
+        plan = await self._follow_up(life, entry, task, plan)
+        shares = shares_of(task, plan)
         if len(shares) == 1:
             parts = [await self.parts.run(life, entry, shares[0])]
         else:
@@ -251,6 +252,33 @@ class Engine:
             model=prepared[0].model or task.model,
             warnings=prepared[0].warnings,
             seed_effective=prepared[0].seed_effective,
+        )
+        await self.journal.planned(entry, plan)
+        return plan
+
+    async def _follow_up(self, life: Life, entry: Entry, task: Task, plan: Plan) -> Plan:
+        """The plan with parts for what jobs ended without, where somebody wants it tried again."""
+        if not self.retry.failed:
+            return plan
+        assert life.provider is not None
+        added: list[tuple[tuple[int, ...], JsonObject]] = []
+        for share in shares_of(task, plan):
+            record = entry.parts.get(share.index)
+            if record is None or record.state != "stored":
+                continue
+            unmade = missing(share, record.files, record.outputs)
+            for run in runs_of(unmade, seeded=task.seed is not None):
+                # The provider may take fewer at once than it did then.
+                per_job = self.prepare(portion(task, run), life.provider).per_job
+                for places in batched(run, per_job):
+                    prepared = self.prepare(portion(task, places), life.provider)
+                    added.append((places, prepared.request))
+        if not added:
+            return plan
+        plan = attrs.evolve(
+            plan,
+            requests=(*plan.requests, *(request for _, request in added)),
+            follow_ups=(*plan.follow_ups, *(places for places, _ in added)),
         )
         await self.journal.planned(entry, plan)
         return plan
@@ -286,7 +314,7 @@ class Engine:
     def _assemble(
         self, life: Life, entry: Entry, task: Task, plan: Plan, parts: Sequence[Part]
     ) -> Outcome:
-        artifacts = tuple(artifact for part in parts for artifact in part.artifacts)
+        artifacts = in_number(artifact for part in parts for artifact in part.artifacts)
         errors = [part.error for part in parts if part.error is not None]
         if errors and not artifacts:
             raise next((each for each in errors if isinstance(each, HELD)), errors[0])
@@ -328,20 +356,6 @@ def _whereabouts(journal: Path, *, known: bool) -> str:
     if known:
         return f"get it with 'holodeck-gen collect {folder}'"
     return f"it is kept in mind: 'holodeck-gen audit {folder}'"
-
-
-def split(task: Task, per_job: int) -> list[Task]:
-    """`task` as one task for each job, with as many pictures as a job makes at most."""
-    if task.n <= per_job:
-        return [task]
-    return [
-        attrs.evolve(
-            task,
-            n=min(per_job, task.n - first),
-            seed=None if task.seed is None else task.seed + first,
-        )
-        for first in range(0, task.n, per_job)
-    ]
 
 
 def _remove(files: Iterable[Path]) -> None:

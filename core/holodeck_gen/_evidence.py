@@ -13,6 +13,7 @@ import attrs
 from holodeck_gen._fetch import RawFile
 from holodeck_gen._finish import WORK
 from holodeck_gen._journal_rows import SPOOL, Rows
+from holodeck_gen._shares import shares_of
 from holodeck_gen.errors import JournalCorruptError
 
 if TYPE_CHECKING:
@@ -67,13 +68,13 @@ def check_evidence(rows: Rows) -> list[Answer]:
         if match is None:
             continue
         place = int(match["task"]), int(match["part"])
-        state, attempts = _state_of(rows, *place)
+        state, attempts, unfetched = _state_of(rows, *place)
         if match["cached"]:
             if state not in ("fetched", "failed"):
                 path.unlink()
         elif not attempts:
             raise _forgotten(rows.folder, f"{SPOOL} holds {path.name}")
-        elif state == "stored":
+        elif state == "stored" and not unfetched:
             # The process ended before it could tidy up.
             path.unlink()
         elif state == "uncertain":
@@ -116,12 +117,13 @@ def _knows_task(rows: Rows, key: str) -> bool:
     return rows.was_replaced(key)
 
 
-def _state_of(rows: Rows, task: int, part: int) -> tuple[str | None, int]:
-    """The state of a part, and how often it was submitted."""
+def _state_of(rows: Rows, task: int, part: int) -> tuple[str | None, int, bool]:
+    """The state of a part, how often it was submitted, and whether it still has addresses."""
     row = rows.connection.execute(
-        "SELECT state, attempt FROM parts WHERE task = ? AND part = ?", (task, part)
+        "SELECT state, attempt, outputs IS NOT NULL FROM parts WHERE task = ? AND part = ?",
+        (task, part),
     ).fetchone()
-    return (None, 0) if row is None else row
+    return (None, 0, False) if row is None else row
 
 
 def _answer(rows: Rows, task: int, part: int, paths: list[Path]) -> Answer | None:
@@ -130,8 +132,8 @@ def _answer(rows: Rows, task: int, part: int, paths: list[Path]) -> Answer | Non
     entry = rows.entry(key)
     if entry is None or entry.plan is None:
         return None
-    asked = (entry.rewritten or entry.task).n - part * entry.plan.per_job
-    if len(paths) < min(asked, entry.plan.per_job):
+    share = shares_of(entry.rewritten or entry.task, entry.plan)[part]
+    if len(paths) < share.task.n:
         return None
     return Answer(
         task=task,
@@ -151,5 +153,5 @@ def _forgotten(folder: Path, what: str) -> JournalCorruptError:
     return JournalCorruptError(
         f"the journal in {folder} is missing or older than what lies beside it ({what});"
         " nothing is submitted. Bring back the journal with its -wal file, or, to begin anew"
-        " and pay anew, add --resume never"
+        " and pay anew, add --resume never, which puts what is there aside under other names"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,9 +42,14 @@ _FAR = 2**62
 
 @attrs.frozen(kw_only=True)
 class RawFile:
-    """An output as the provider sent it, in the spool."""
+    """An output as the provider sent it, in the spool.
+
+    Attributes:
+        place: Which of its job's outputs it is, from 0, where that is known.
+    """
 
     path: Path
+    place: int | None = None
     media_type: str | None = None
     seed: int | None = None
     revised_prompt: str | None = None
@@ -60,6 +66,7 @@ class Fetcher:
         downloads: Downloads at once.
         policy: How often a download is tried.
         on_full: Told that the disk is full; makes a little room.
+        wall_clock: Seconds since the epoch.
     """
 
     folder: Path
@@ -67,6 +74,7 @@ class Fetcher:
     downloads: int
     policy: RetryPolicy
     on_full: Callable[[], None]
+    wall_clock: Callable[[], float] = time.time
     _places: LocalGate = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -111,13 +119,14 @@ class Fetcher:
                 await bring()
             except StorageError as again:
                 raise (full_disk(self.folder) if _full(again) else again) from again
-        return RawFile(
-            path=path,
-            media_type=output.media_type,
-            seed=output.seed,
-            revised_prompt=output.revised_prompt,
-            metadata=output.metadata,
-        )
+        return _raw(path, output)
+
+    async def kept(self, output: Url, *, name: str, kind: str) -> RawFile | None:
+        """What an earlier try brought into the spool; only of pictures it is known to be whole."""
+        path = self.folder / f"{name}.raw"
+        if kind != "image" or not await asyncio.to_thread(_is_kept, path):
+            return None
+        return _raw(path, output)
 
     async def _download(
         self, output: Url, provider: Provider, path: Path, *, kind: str, account: Account
@@ -173,6 +182,7 @@ class Fetcher:
                     kind=kind,
                     local=local,
                     write=file.write,
+                    expired=bool(output.expires_at and output.expires_at < self.wall_clock()),
                 )
         # While there is an address from which it can be had again.
         if kind == "image" and not await asyncio.to_thread(is_whole, path):
@@ -195,6 +205,20 @@ def pictures(status: JobStatus) -> tuple[list[Url | Bytes], list[PartError]]:
         else:
             made.append(output)
     return made, missing
+
+
+def _raw(path: Path, output: Url | Bytes) -> RawFile:
+    return RawFile(
+        path=path,
+        media_type=output.media_type,
+        seed=output.seed,
+        revised_prompt=output.revised_prompt,
+        metadata=output.metadata,
+    )
+
+
+def _is_kept(path: Path) -> bool:
+    return path.is_file() and is_whole(path)
 
 
 def _checked(data: object, output: Url, kind: str) -> bytes:

@@ -17,9 +17,10 @@ from holodeck_gen._calls import bounded
 from holodeck_gen._inspect import FileFacts, inspect_file
 from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._names import NameTemplate, alternative, numbered
+from holodeck_gen._stage_threads import StageThreads
 from holodeck_gen._stages import Processor, Store
 from holodeck_gen.errors import ProcessingError, StageError, StorageError
-from holodeck_gen.files import full_disk, is_full
+from holodeck_gen.files import full_disk, is_full, overwrite
 
 if TYPE_CHECKING:
     from holodeck_gen._fetch import RawFile
@@ -40,6 +41,8 @@ class Finisher:
         store: Where finished files go.
         template: How they are named.
         timeout_s: Seconds one processor or store may take.
+        placed_by: The metadata field that names a task's file, in place of the store; only for
+            a task of one file.
     """
 
     processors: Sequence[tuple[str, Processor]]
@@ -47,6 +50,12 @@ class Finisher:
     template: NameTemplate
     journal: Journal
     timeout_s: float
+    placed_by: str | None = None
+    _threads: StageThreads = attrs.field(factory=StageThreads, init=False)
+
+    def close(self) -> None:
+        """Let go of the processors' threads. Blocks."""
+        self._threads.close()
 
     async def finish(
         self, raw: RawFile, entry: Entry, *, provider: str, number: int, total: int
@@ -107,10 +116,8 @@ class Finisher:
 
     async def _apply(self, name: str, processor: Processor, file: Path, task: Task) -> list[Path]:
         try:
-            answer = await bounded(
-                asyncio.to_thread(processor, file, task),
-                timeout_s=self.timeout_s,
-                what=f"processor {name!r}",
+            answer = await self._threads.run(
+                processor, file, task, timeout_s=self.timeout_s, what=f"processor {name!r}"
             )
             if inspect.iscoroutine(answer):
                 # Otherwise Python warns at some later time that it was never awaited.
@@ -148,6 +155,7 @@ class Finisher:
             width=facts.width,
             height=facts.height,
             seed=raw.seed,
+            number=number,
             metadata=raw.metadata,
         )
         name = self.template.render(entry, artifact, provider=provider)
@@ -155,11 +163,24 @@ class Finisher:
         if suffix and name.lower().endswith(_spellings(suffix)):
             suffix = name[name.rindex(".") :]
             name = name.removesuffix(suffix)
+        own = entry.task.metadata.get(self.placed_by) if self.placed_by else None
+        if isinstance(own, str) and total == 1 and not extra:
+            return attrs.evolve(artifact, path=await self._place(file, Path(own)))
         name = numbered(name, number, total) + extra
         where = await self._store(file, entry, name, suffix)
         if isinstance(where, Path):
             return attrs.evolve(artifact, path=where)
         return attrs.evolve(artifact, path=None, uri=where)
+
+    async def _place(self, file: Path, target: Path) -> Path:
+        try:
+            return await asyncio.to_thread(overwrite, file, target)
+        except OSError as error:
+            if is_full(error):
+                raise full_disk(file.parent) from error
+            raise StorageError(
+                f"{target} could not be written: {error.strerror or error}", stage="store"
+            ) from error
 
     async def _store(self, file: Path, entry: Entry, name: str, suffix: str) -> Path | str:
         for attempt in range(1, MAX_ALTERNATIVES):

@@ -6,6 +6,8 @@
                   │  └───────→ uncertain
                   └→ admitted (a proven refusal)         any → failed
 
+What a job did not make stays unmade until somebody decides otherwise; then a further part makes it.
+
 `SqliteJournal` keeps it on disk.
 """
 
@@ -105,8 +107,25 @@ class Stored:
 
     state: ClassVar[PartState] = "stored"
     artifacts: tuple[Artifact, ...]
-    #: Why the job made fewer than it was asked for.
+    #: Why these are fewer than were asked for.
     error: GenerationError | None = None
+    #: All of the job's, where one of them could not be had: it is tried again.
+    outputs: tuple[Output, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Completed:
+    """Files of a stored part that could not be had before are in the store, too.
+
+    Attributes:
+        artifacts, files: All of the part's; other attributes as those of `Stored`.
+    """
+
+    state: ClassVar[PartState] = "stored"
+    artifacts: tuple[Artifact, ...]
+    files: tuple[RawFile, ...]
+    error: GenerationError | None = None
+    outputs: tuple[Output, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -126,7 +145,7 @@ class Uncertain:
 
 
 Step: TypeAlias = (
-    Submitting | Refused | Submitted | Finished | Fetched | Stored | Failed | Uncertain
+    Submitting | Refused | Submitted | Finished | Fetched | Stored | Completed | Failed | Uncertain
 )
 
 #: A job, or files, that are paid for and not yet stored.
@@ -144,7 +163,7 @@ FOLLOWS: dict[PartState, frozenset[PartState]] = {
     "finished": frozenset({"finished", "fetched", "failed"}),
     # Back where the files are gone from the spool.
     "fetched": frozenset({"finished", "fetched", "stored", "failed"}),
-    "stored": frozenset({"failed"}),
+    "stored": frozenset({"stored", "failed"}),
     "failed": frozenset(),
     # Only an explicit decision, or a provider that cannot charge twice, leads back; one that
     # can be asked may know the job after all.
@@ -172,6 +191,8 @@ class Plan:
         account: Its `account_key`: who else could be asked about the jobs.
         per_job: Pictures that one job makes at most.
         requests: Exactly what is submitted, one for each part.
+        follow_ups: For each part beyond those that the task was first shared out to, the places
+            (from 0) of the task's pictures that it makes because another part's job did not.
         model: The model's name, where known.
         warnings: What the provider cannot do as asked.
         seed_effective: Whether the seed decides what is made.
@@ -184,6 +205,7 @@ class Plan:
     model: str | None = None
     warnings: tuple[str, ...] = attrs.field(default=(), converter=in_order)
     seed_effective: bool = False
+    follow_ups: tuple[tuple[int, ...], ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -195,7 +217,7 @@ class PartRecord:
         attempt: Submits that were sent.
         job: The provider's job.
         submitted_at: When it was accepted, in seconds since the epoch.
-        outputs: Where its files can be had, until they are stored.
+        outputs: Where its files can be had, until all of them are stored.
         expires_at: When the first of these addresses expires, in seconds since the epoch.
         files: Its raw files, in the spool.
         artifacts: Its finished files.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
-from holodeck_gen._artifact import Artifact, Cost
+from holodeck_gen._artifact import Artifact, Cost, in_number
 from holodeck_gen._codec import dumps, ending_from_json, error_from_json, fields, from_json
 from holodeck_gen._fetch import RawFile
 from holodeck_gen._journal import Entry, PartRecord, PartState, Plan, TaskState
@@ -29,6 +29,14 @@ _PART = (
 )
 #: Why nothing was submitted any more, among the facts about the journal itself.
 PAUSED = "paused"
+#: Parts that have ended and of which something is paid for and can still be had: what was fetched,
+#: or an address. They are never paid for again.
+KEPT = (
+    "(parts.state = 'failed' AND parts.files IS NOT NULL"
+    " OR parts.state IN ('failed', 'stored') AND parts.outputs IS NOT NULL)"
+)
+#: Between the key that a task had before another took it, and its number; no id contains it.
+REPLACED = "~replaced-"
 #: Below the journal's folder; holds what is fetched and not yet stored.
 SPOOL = ".spool"
 
@@ -75,8 +83,7 @@ class Rows:
         rows = self.connection.execute(
             "SELECT key FROM tasks WHERE state <> 'done' AND EXISTS ("
             " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state IN"
-            " ('submitted', 'finished', 'fetched', 'uncertain') OR (parts.state = 'failed'"
-            " AND (files IS NOT NULL OR outputs IS NOT NULL)))) ORDER BY number"
+            f" ('submitted', 'finished', 'fetched', 'uncertain') OR {KEPT})) ORDER BY number"
         )
         return [key for (key,) in rows]
 
@@ -85,8 +92,16 @@ class Rows:
         row = self.connection.execute(
             "SELECT 1 FROM tasks WHERE state <> 'done' AND EXISTS ("
             " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state IN"
-            " ('submitted', 'finished', 'fetched') OR (parts.state = 'failed'"
-            " AND (files IS NOT NULL OR outputs IS NOT NULL))))"
+            f" ('submitted', 'finished', 'fetched') OR {KEPT}))"
+        )
+        return row.fetchone() is not None
+
+    def owes(self) -> bool:
+        """Whether something is, or may be, paid for and not finished."""
+        row = self.connection.execute(
+            "SELECT 1 FROM tasks WHERE state <> 'done' AND EXISTS ("
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state NOT IN"
+            f" ('admitted', 'stored', 'failed') OR {KEPT}))"
         )
         return row.fetchone() is not None
 
@@ -112,8 +127,7 @@ class Rows:
         row = self.connection.execute(
             "SELECT 1 FROM tasks WHERE state <> 'done' AND (state = 'open' OR EXISTS ("
             " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state NOT IN"
-            " ('admitted', 'stored', 'failed') OR (parts.state = 'failed'"
-            " AND (files IS NOT NULL OR outputs IS NOT NULL)))))"
+            f" ('admitted', 'stored', 'failed') OR {KEPT})))"
         )
         return row.fetchone() is None
 
@@ -142,7 +156,7 @@ class Rows:
         parts = self.connection.execute(
             "SELECT artifacts FROM parts WHERE task = ? ORDER BY part", (entry.number,)
         )
-        artifacts = tuple(each for (text,) in parts for each in self._artifacts(text))
+        artifacts = in_number(each for (text,) in parts for each in self._artifacts(text))
         outcome = ending_from_json(
             json.loads(entry.ending),
             task=entry.task,
@@ -213,7 +227,14 @@ class Rows:
 
 def _replaced(key: str) -> tuple[str, str]:
     """Between which keys tasks are that had `key` before; see `Ledger`."""
-    return f"{key}~replaced-", f"{key}~replaced."
+    return f"{key}{REPLACED}", f"{key}{REPLACED[:-1]}."
+
+
+def is_kept(part: PartRecord) -> bool:
+    """As `KEPT`."""
+    if part.state == "failed":
+        return bool(part.files or part.outputs)
+    return part.state == "stored" and bool(part.outputs)
 
 
 def files_text(files: tuple[RawFile, ...]) -> str:

@@ -21,6 +21,7 @@ from holodeck_gen._journal_rows import PAUSED, Rows
 from holodeck_gen._journal_writes import noted, planned, rewritten
 from holodeck_gen._ledger import Ledger, Offer
 from holodeck_gen._log import Logger
+from holodeck_gen._place import is_invocation
 from holodeck_gen.errors import (
     ConfigError,
     GenerationError,
@@ -217,7 +218,9 @@ class SqliteJournal:
         connection = self.ledger.connection
         mine = True
         try:
-            finished = self.ledger.rows.finished()
+            rows = self.ledger.rows
+            # Nobody goes on with what a single invocation has left unsent.
+            finished = not rows.owes() if is_invocation(self.path) else rows.finished()
             self.note("owner", None)
             self.finished = finished
         except JournalLockedError:

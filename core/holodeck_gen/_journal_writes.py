@@ -14,6 +14,7 @@ import attrs
 
 from holodeck_gen._codec import dumps, ending_fields
 from holodeck_gen._journal import (
+    Completed,
     Failed,
     Fetched,
     Finished,
@@ -69,9 +70,15 @@ def _fetched(step: Fetched, _now: float, _folder: Path) -> tuple[Any, ...]:
     return files_text(step.files), step.cost and dumps(step.cost)
 
 
-def _stored(step: Stored, _now: float, folder: Path) -> tuple[Any, ...]:
+def _stored(step: Stored | Completed, _now: float, folder: Path) -> tuple[Any, ...]:
     # Addresses may be signed; they are kept for no longer than needed.
-    return artifacts_text(step.artifacts, folder), step.error and dumps(step.error), None, None
+    outputs = dumps(step.outputs) if step.outputs else None
+    error = step.error and dumps(step.error)
+    return artifacts_text(step.artifacts, folder), error, outputs, expiry(step.outputs)
+
+
+def _completed(step: Completed, now: float, folder: Path) -> tuple[Any, ...]:
+    return *_stored(step, now, folder), files_text(step.files)
 
 
 #: In their order within a batch.
@@ -88,6 +95,7 @@ _KINDS: dict[type[Step], _Kind] = {
     Finished: _Kind(("outputs", "expires_at", "cost"), _finished),
     Fetched: _Kind(("files", "cost"), _fetched),
     Stored: _Kind(("artifacts", "error", "outputs", "expires_at"), _stored),
+    Completed: _Kind(("artifacts", "error", "outputs", "expires_at", "files"), _completed),
     Failed: _Kind(("error",), lambda step, _now, _folder: (dumps(step.error),)),
 }
 _RANKS = {step: rank for rank, step in enumerate(_KINDS, start=3)}

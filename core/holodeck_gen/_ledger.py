@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._artifact import in_number
 from holodeck_gen._codec import dumps, fields
 from holodeck_gen._identity import digest_of
 from holodeck_gen._journal import IN_WORK, Entry, PartKey, PartState, Retry, Step, TaskState, follow
-from holodeck_gen._journal_rows import Rows, files_text
+from holodeck_gen._journal_rows import KEPT, REPLACED, Rows, files_text
 from holodeck_gen._journal_writes import Write, finished, recorded
 from holodeck_gen._match import Occurrences
 from holodeck_gen._outcome import Failure, Outcome
@@ -167,7 +168,7 @@ class Ledger:
             return
         error = lost[0].error
         assert error is not None
-        made = tuple(each for record in entry.parts.values() for each in record.artifacts)
+        made = in_number(each for record in entry.parts.values() for each in record.artifacts)
         if made:
             error = PartialResultError(str(error), artifacts=made)
         outcome = Failure(task=entry.task, index=entry.index, key=key, error=error, artifacts=made)
@@ -205,6 +206,9 @@ class Ledger:
     def _admit(self, offer: Offer, retry: Retry) -> Entry | InvalidTaskError:
         task = offer.task
         key = self._occurrences.key(task, offer.digest)
+        if REPLACED in key:
+            # It would be taken for a task that another one has taken the id from.
+            return InvalidTaskError(f"{REPLACED!r} cannot be part of an id: {key!r}", task_id=key)
         if (entry := self._insert(offer, key)) is not None:
             return entry
         number, known, state, ending, run = self._known(key)
@@ -272,7 +276,7 @@ class Ledger:
             " SELECT 1 FROM parts WHERE task = number"
             " AND parts.state NOT IN ('admitted', 'stored', 'failed'))"
             " THEN 'open' ELSE 'replaced' END WHERE number = ?",
-            (f"{key}~replaced-{number}", number),
+            (f"{key}{REPLACED}{number}", number),
         )
 
     def _bring_back(self, number: int, state: TaskState, key: str) -> None:
@@ -288,10 +292,9 @@ class Ledger:
         return row
 
     def _has_files(self, number: int) -> bool:
-        """Whether something of a failed task is paid for and could still be finished."""
+        """Whether something of a failed task is paid for and could still be had."""
         row = self.connection.execute(
-            "SELECT 1 FROM parts WHERE task = ? AND state = 'failed'"
-            " AND (files IS NOT NULL OR outputs IS NOT NULL)",
+            f"SELECT 1 FROM parts WHERE task = ? AND {KEPT}",
             (number,),
         ).fetchone()
         return row is not None

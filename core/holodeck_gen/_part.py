@@ -15,12 +15,12 @@ from holodeck_gen._delivery import Delivery, Part, as_recorded
 from holodeck_gen._fetch import Fetcher, RawFile
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job, Submits
-from holodeck_gen._journal import IN_WORK, Entry, Fetched, Journal, PartRecord, Plan
+from holodeck_gen._journal import IN_WORK, Entry, Fetched, Journal, PartRecord
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import JobStatus, Provider
 from holodeck_gen._settings import Settings
+from holodeck_gen._shares import Share, missing
 from holodeck_gen._task import Task
-from holodeck_gen._values import JsonObject
 from holodeck_gen.errors import (
     AuthError,
     BillingError,
@@ -96,25 +96,6 @@ class Life:
         return tuple(job.job_id for job in self.jobs if job.job_id)
 
 
-@attrs.frozen(kw_only=True)
-class Share:
-    """What one job is to make.
-
-    Attributes:
-        index: Which part of its task it is, from 0.
-        task: The task with the number of pictures and the seed of this part.
-        request: Exactly what is submitted.
-        offset: How many pictures come before it.
-        plan: Of the whole task.
-    """
-
-    index: int
-    task: Task
-    request: JsonObject
-    offset: int
-    plan: Plan
-
-
 @attrs.define(kw_only=True, eq=False)
 class PartRunner:
     """Runs parts. Everything it needs is handed in.
@@ -146,8 +127,7 @@ class PartRunner:
             finisher=self.finisher,
             entry=entry,
             job=job,
-            pictures=share.task.n,
-            offset=share.offset,
+            share=share,
         )
         job.answered = delivery.answered
         life.jobs.append(job)
@@ -181,8 +161,12 @@ class PartRunner:
     async def _run(self, job: Job, delivery: Delivery, share: Share, record: PartRecord) -> Part:
         key: str | None = None
         match record.state:
+            case "stored" if record.outputs:
+                return await delivery.complete(record)
             case "stored":
-                return Part(artifacts=record.artifacts, cost=record.cost, error=record.error)
+                # What a later part makes up for is not missing any more.
+                error = record.error if missing(share, record.files) else None
+                return Part(artifacts=record.artifacts, cost=record.cost, error=error)
             case "failed":
                 return Part(error=record.error or JobFailedError("it failed in an earlier run"))
             case "fetched" if all(file.path.exists() for file in record.files):

@@ -34,7 +34,12 @@ Processor: TypeAlias = Callable[[Path, Task], Path | Sequence[Path]]
 
 @runtime_checkable
 class Store(Protocol):
-    """Keeps finished files."""
+    """Keeps finished files.
+
+    Optional, found by presence: ``placed_by``, the metadata field in which a task names the
+    local file that this store makes for it. What is collected later, without the store, is put
+    there, too.
+    """
 
     async def put(self, file: Path, name: str) -> Path | str:
         """Store a copy of `file` as `name` and return its path or URI.

@@ -126,7 +126,7 @@ class Workplace:
             processors = self._maker.stages(self._stages["processor"])
             self.place = await asyncio.to_thread(self._choose_place)
             store = self._maker.store(self.store or self._resolver.store(None, self.place.output))
-            self.journal = await asyncio.to_thread(self._open_journal)
+            self.journal = await asyncio.to_thread(self._open_journal, store)
             self.events = EventQueue([*self.observers, *self._resolver.observers()])
             self.accounts = Accounts(
                 concurrency=self.settings.concurrency,
@@ -152,6 +152,7 @@ class Workplace:
     async def close(self) -> None:
         """Let go of everything; what runs has ended before."""
         self.accounts.close()
+        await asyncio.to_thread(self.engine.parts.finisher.close)
         await self._maker.aclose()
         await self.journal.aclose()
         await self._clients.aclose()
@@ -198,7 +199,7 @@ class Workplace:
         paid = any(each.billing != "free" for each in self.pool)
         return choose_place(choice, self.output, paid=paid)
 
-    def _open_journal(self) -> Journal:
+    def _open_journal(self, store: Any) -> Journal:
         if self._chosen is not None and not isinstance(self._chosen, str | os.PathLike):
             return self._chosen
         if self.place.journal is None:
@@ -216,7 +217,17 @@ class Workplace:
             # A folder that holds its own journal can be moved.
             here = output.resolve() == self.place.journal.parent.resolve()
             journal.note("output", str(self.output) if remote else "." if here else str(output))
+            placed_by = getattr(store, "placed_by", None)
+            if placed_by != journal.ledger.rows.meta("placed_by"):
+                journal.note("placed_by", placed_by)
         return journal
+
+    def _placed_by(self) -> str | None:
+        """By which metadata tasks name their own files, where their store is not here."""
+        if self.submitter is not None or not isinstance(self.journal, SqliteJournal):
+            return None
+        name: str | None = self.journal.ledger.rows.meta("placed_by")
+        return name
 
     def _fingerprint(self) -> dict[str, Any]:
         """What of the settings may change the files; no secrets."""
@@ -254,6 +265,7 @@ class Workplace:
                 template=self.settings.name,
                 journal=self.journal,
                 timeout_s=self.settings.stage_timeout_s,
+                placed_by=self._placed_by(),
             ),
             submitter=(
                 self.submitter(self.journal, self.settings, self.events) if self.submitter else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
+import holodeck_gen as hg
 from holodeck_gen._cli._app import cli
 from holodeck_gen._cli._exit import BAD_INPUT, DONE, RESUMABLE, SOME_FAILED
 from holodeck_gen._plugins import Plugins
@@ -19,8 +20,6 @@ from runs import CAT, DOG, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import holodeck_gen as hg
 
 
 @pytest.fixture
@@ -135,6 +134,19 @@ class TestAudit:
             "job · cat · job job-0 of scripted · submitted · paid for and not finished\n"
         )
         assert f"holodeck-gen collect {runs.folder}" in result.stderr
+
+    def test_a_job_whose_id_controls_a_terminal(self, runs: Runs) -> None:
+        submit = ScriptedProvider.submit
+
+        class Rude(ScriptedProvider):
+            async def submit(self, request: Any, *, key: str) -> Any:
+                await submit(self, request, key=key)
+                return hg.JobRef(job_id="job\n\x1b[2J")
+
+        runs.provider = Rude()
+        runs.killed(CAT, after_s=1)
+        (line,) = invoke("audit", runs.folder, code=RESUMABLE).stdout.splitlines()
+        assert line.isprintable()
 
     def test_a_file_that_is_gone(self, run: Callable[..., Result], runs: Runs) -> None:
         tasks(CAT, DOG)

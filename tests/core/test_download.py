@@ -32,6 +32,7 @@ async def get(
     kind: str = "image",
     local: bool = True,
     transport: httpx.AsyncBaseTransport | None = None,
+    expired: bool = False,
 ) -> bytes:
     received = bytearray()
 
@@ -40,16 +41,18 @@ async def get(
 
     transport = transport or network(guarded(local=local))
     try:
-        await download(transport, url, kind=kind, local=local, write=write)
+        await download(transport, url, kind=kind, local=local, write=write, expired=expired)
     finally:
         await transport.aclose()
     return bytes(received)
 
 
-def got(handler: Handler, *, kind: str = "image", path: str = "/a.png") -> bytes:
+def got(
+    handler: Handler, *, kind: str = "image", path: str = "/a.png", expired: bool = False
+) -> bytes:
     async def main() -> bytes:
         async with served(handler) as server:
-            return await get(server.url + path, kind=kind)
+            return await get(server.url + path, kind=kind, expired=expired)
 
     return asyncio.run(main())
 
@@ -111,6 +114,19 @@ class TestBroken:
     def test_an_expired_address_does_not_come_back(self, status: str) -> None:
         with pytest.raises(DownloadError, match=status[:3]):
             got(always(reply(b"<Error/>", status=status, Content_Type="application/xml")))
+
+    @pytest.mark.parametrize("status", ["403 Forbidden", "404 Not Found", "410 Gone"])
+    def test_an_error_tells_of_an_expiry_that_is_known(self, status: str) -> None:
+        with pytest.raises(DownloadError, match=f"{status[:3]} for .*: the address has expired"):
+            got(always(reply(b"<Error/>", status=status)), expired=True)
+
+    def test_an_error_tells_of_an_expiry_that_the_service_tells_of(self) -> None:
+        page = b"<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+        with pytest.raises(DownloadError, match=r"403 for .*: the address has expired"):
+            got(always(reply(page, status="403 Forbidden", Content_Type="application/xml")))
+        late = always(reply(b"x" * 10_000 + page, status="403 Forbidden"))
+        with pytest.raises(DownloadError, match=r"^HTTP 403 for [^ ]*$"):
+            got(late)
 
     def test_truncated(self) -> None:
         async def truncated(_request: bytes, writer: asyncio.StreamWriter) -> None:

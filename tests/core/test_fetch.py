@@ -182,6 +182,16 @@ class TestRetries:
         with pytest.raises(DownloadError, match=str(status)):
             run_virtual(spool.fetch())
 
+    @pytest.mark.parametrize(("expires_at", "told"), [(1.0, True), (9e9, False), (None, False)])
+    def test_an_address_that_was_to_expire_by_now_is_told_so(
+        self, expires_at: float | None, told: bool, tmp_path: Path
+    ) -> None:
+        spool = Spool(tmp_path, answers(httpx.Response(403)))
+        output = hg.Url(url="https://example.com/a.png?sign=secret", expires_at=expires_at)
+        with pytest.raises(DownloadError) as caught:
+            run_virtual(spool.fetch(output))
+        assert ("the address has expired" in str(caught.value)) == told
+
     def test_a_download_that_never_ends_is_one_try(self, tmp_path: Path) -> None:
         tries = 0
 

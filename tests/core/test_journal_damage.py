@@ -270,6 +270,8 @@ class TestAcknowledged:
         (runs.folder / "results.jsonl").write_text('{"key": "cat", "status": "done"}\n')
         runs.journal.unlink()
         self.refused(runs)
+        with pytest.raises(JournalCorruptError, match="--resume never, which puts what is there"):
+            runs.run(CAT)
         assert runs.run(CAT, resume="never")["cat"].ok
 
     def test_an_older_copy_of_a_whole_journal(self, runs: Runs) -> None:

@@ -21,15 +21,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import holodeck_gen as hg
 from helpers import opened
-from holodeck_gen import _group_commit, _journal_file
+from holodeck_gen import _group_commit, _journal_file, _stage_threads
 from holodeck_gen._audit import reading
 from holodeck_gen._identity import digest
 from holodeck_gen._journal_file import JOURNAL, connect_reader
 from holodeck_gen._journal_rows import Rows
 from holodeck_gen._scripted import PNG, Script, ScriptedJob
+from holodeck_gen._shares import missing, shares_of
 from holodeck_gen.errors import (
     AuthError,
     ContentRejectedError,
+    DownloadError,
     JobFailedError,
     ProcessingError,
     SlotRefusedError,
@@ -57,6 +59,8 @@ BEHAVIORS: Mapping[str, Callable[[], Script]] = {
     "failing": lambda: Script(error=JobFailedError("no luck")),
     "unsteady": lambda: Script(polls=[TransientError("again"), "lose", "accept"]),
     "addressed": lambda: Script(outputs=[hg.Url(url="https://example.com/a.png")]),
+    "short": lambda: Script(outputs=[hg.Bytes(data=PNG), hg.PartError(error=JobFailedError("no"))]),
+    "lossy": lambda: Script(outputs=[hg.Url(url="https://example.com/lossy")]),
 }
 
 #: Where a run can die: at the n-th of one kind of step, or of any.
@@ -139,6 +143,7 @@ def stepping(world: World) -> Iterator[None]:
         for name in ("replace", "rename", "link", "unlink", "rmdir", "fsync"):
             patch.setattr(os, name, _told(getattr(os, name)))
         patch.setattr(_group_commit, "ThreadPoolExecutor", Committing)
+        patch.setattr(_stage_threads, "ThreadPoolExecutor", Inline)
         # It is full of nothing; here its time counts.
         patch.setattr(_journal_file, "RESERVE", 4096)
         _running = world
@@ -158,10 +163,13 @@ def _told(operation: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+@attrs.define(kw_only=True)
 class Service(ScriptedProvider):
     """A service that outlives every run, and of which a dead run hears nothing more."""
 
-    world: World
+    world: World = attrs.field(init=False)
+    #: Addresses that could not be had once.
+    missed: set[str] = attrs.field(factory=set)
 
     async def submit(self, request: JsonObject, *, key: str) -> hg.JobRef | hg.JobStatus:
         World.step("submit")
@@ -179,11 +187,19 @@ class Service(ScriptedProvider):
     async def fetch(self, output: hg.Url) -> bytes:
         World.step("fetch")
         self._check_alive()
+        if output.url.endswith("lossy?1") and output.url not in self.missed:
+            self.missed.add(output.url)
+            raise DownloadError("HTTP 403", stage="download")
         return PNG
 
     def _end(self, job: ScriptedJob) -> hg.JobStatus:
         status = ScriptedProvider._end(self, job)
-        return attrs.evolve(status, outputs=status.outputs[:1] * job.request["n"])
+        first, *rest = status.outputs or (None,)
+        if isinstance(first, hg.Url):
+            made = [hg.Url(url=f"{first.url}?{i}") for i in range(job.request["n"])]
+            return attrs.evolve(status, outputs=made)
+        again = [rest[-1] if rest else first] * (job.request["n"] - 1)
+        return attrs.evolve(status, outputs=[first, *again] if first else ())
 
     def _check_alive(self) -> None:
         if self.world.dead:
@@ -452,7 +468,7 @@ class Kills(RuleBasedStateMachine):
                 state=_end_of(entry),
                 parts=-(-entry.task.n // self.provider.per_job),
                 uncertain=states["uncertain"] + states["submitting"],
-                failed=len(unpaid),
+                failed=len(unpaid) + _short(entry),
                 digest=digest(entry.task),
             )
         return kept
@@ -576,6 +592,18 @@ def _id(key: str) -> str:
     return key.partition("~replaced-")[0]
 
 
+def _short(entry: Entry) -> int:
+    """Parts whose jobs made fewer pictures than they were asked for, and that no other makes."""
+    if entry.plan is None:
+        return 0
+    stored = [
+        (share, record)
+        for share in shares_of(entry.task, entry.plan)
+        if (record := entry.parts.get(share.index)) and record.state == "stored"
+    ]
+    return sum(bool(missing(share, each.files, each.outputs)) for share, each in stored)
+
+
 def _end_of(entry: Entry) -> str:
     """How a task ended, also where another has its id by now."""
     if entry.state in ("open", "done", "failed"):
@@ -585,6 +613,30 @@ def _end_of(entry: Entry) -> str:
 
 TestKills = Kills.TestCase
 TestKills.settings = settings(max_examples=40, stateful_step_count=6)
+
+
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_follow_up_is_paid_once_wherever_its_run_is_killed(direct: bool, every: int) -> None:
+    """Two pictures of one job, of which it makes one; the other is asked for, and again."""
+    again = Decisions(retry_failed=True, retry_uncertain=True)
+    step, killed = 1, True
+    while killed:
+        machine = Kills()
+        machine.begin(["short"], many=2, per_job=2, direct=direct, cache=None)
+        machine.tasks = machine.tasks[:1]
+        machine.run(Decisions(), None)
+        machine.run(Decisions(retry_failed=True), ("any", step))
+        killed = machine.provider.world.dead
+        machine.run(Decisions(), None)
+        # Never more than one that may have been lost, and that somebody has decided about.
+        assert machine.provider.created.total() <= 2
+        machine.run(again, None)
+        assert all(outcome.ok for outcome in machine.run(again, None))
+        assert machine.provider.created.total() <= 3
+        shutil.rmtree(machine.base)
+        step += every
+    assert step > 40
 
 
 def test_a_decision_reaches_a_task_of_which_another_part_is_in_work(tmp_path: Path) -> None:

@@ -177,6 +177,14 @@ class TestResume:
         assert runs.jobs == 2
         assert len(runs.store.files) == 2
 
+    def test_an_id_cannot_be_that_of_a_task_that_lost_its_own(self, runs: Runs) -> None:
+        runs.run(CAT)
+        runs.run(attrs.evolve(CAT, prompt="another cat"))
+        refused = failure_of(runs.run(hg.Task("a cat", id="cat~replaced-1"))["cat~replaced-1"])
+        assert isinstance(refused.error, InvalidTaskError)
+        assert runs.jobs == 2
+        assert result_of(runs.run(CAT)["cat"]).resumed
+
     def test_a_prompt_is_rewritten_once(self, runs: Runs) -> None:
         @attrs.define
         class Shout:

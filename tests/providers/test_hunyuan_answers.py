@@ -185,6 +185,12 @@ class TestLifetime:
         assert isinstance(output, hg.Url)
         assert output.expires_at == NOW + 500.0 + seconds
 
+    def test_it_is_no_longer_than_from_the_submit(self) -> None:
+        """A job that is asked for long after its end does not tell when that was."""
+        [output] = poll("aiart", job("5", ResultImage=[A]), at=NOW - 3000.0).outputs
+        assert isinstance(output, hg.Url)
+        assert output.expires_at == NOW + 600.0
+
     @pytest.mark.parametrize("separator", [";", "%3B", "%3b"])
     def test_a_presigned_address_tells_its_own_end(self, separator: str) -> None:
         url = f"{A}?q-ak=x&q-sign-time=100{separator}1234&q-key-time=1;2"

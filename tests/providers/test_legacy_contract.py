@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import importlib
 import inspect
@@ -21,6 +22,7 @@ from holodeck_core.image_generation import (
     generate_batch_images,
 )
 from legacy_service import DIALECTS, KEPT, client, journals, serving
+from servers import always, reply, served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -342,6 +344,28 @@ class TestAccount:
         told = [each for each in caplog.records if "ap-guangzhou is sent" in each.getMessage()]
         assert len(told) == lines
         assert made.generate_image("a cat")["status"] == "success"
+
+    @pytest.mark.parametrize("dialect", ["aiart", "hunyuan"])
+    def test_region_that_is_sent_is_the_one_that_is_served(
+        self, dialect: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        body = b'{"Response": {"RequestId": "1", "Error": {"Code": "AuthFailure", "Message": ""}}}'
+
+        async def main() -> list[bytes]:
+            refusal = always(reply(body, Content_Type="application/json"))
+            async with served(refusal) as server:
+                monkeypatch.setenv("HUNYUAN_ENDPOINT", server.url)
+                monkeypatch.setenv("HUNYUAN_DIALECT", dialect)
+                made = HunyuanImageClientOptimized("AKID", "key")
+                assert made.region == "ap-beijing"
+                assert not (await made.generate_batch_async([GenerationTask("a cat")]))[0].success
+                return server.requests
+
+        (request,) = asyncio.run(main())
+        head = request.partition(b"\r\n\r\n")[0].lower().splitlines()
+        assert [line for line in head if line.startswith(b"x-tc-region")] == [
+            b"x-tc-region: ap-guangzhou"
+        ]
 
 
 class TestConnection:

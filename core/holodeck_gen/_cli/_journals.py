@@ -226,4 +226,4 @@ def _line(finding: _audit.Finding, journal: Path | None) -> str:
         facts.append(f"files expire in {hours:.1f} h" if hours > 0 else "its addresses expired")
     if finding.path:
         facts.append(str(finding.path))
-    return " · ".join([*facts, finding.problem])
+    return one_line(" · ".join([*facts, finding.problem]))

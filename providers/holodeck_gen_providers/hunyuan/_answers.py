@@ -160,9 +160,12 @@ class Reader:
     ) -> hg.Url:
         signed_until = _SIGN_TIME.search(url)
         used = self.state.get("seed", seed)
+        # When the job ended is not told; it may have been asked for long after. No file is older
+        # than its job.
+        oldest = self.state.get("at", answer.at)
         return hg.Url(
             url=url,
-            expires_at=float(signed_until[1]) if signed_until else answer.at + self.model.url_ttl_s,
+            expires_at=float(signed_until[1]) if signed_until else oldest + self.model.url_ttl_s,
             seed=used if isinstance(used, int) else None,
             revised_prompt=(revised[place] if place < len(revised) else "") or None,
         )

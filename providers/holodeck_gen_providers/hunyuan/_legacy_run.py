@@ -24,6 +24,7 @@ from holodeck_gen.errors import (
 from holodeck_gen_providers.hunyuan._legacy_account import log
 from holodeck_gen_providers.hunyuan._legacy_values import GenerationResult, GenerationTask
 from holodeck_gen_providers.hunyuan._legacy_words import message_of
+from holodeck_gen_providers.hunyuan._legacy_work import OUTPUT_PATH
 
 if TYPE_CHECKING:
     import threading
@@ -196,4 +197,5 @@ def _wish(place: int, given: GenerationTask, number: int, writable: set[Path]) -
     if target.parent not in writable:
         files.check_writable(target.parent)
         writable.add(target.parent)
+    task = attrs.evolve(task, metadata={OUTPUT_PATH: str(target)})
     return Wish(place=place, given=given, task=task, target=target)

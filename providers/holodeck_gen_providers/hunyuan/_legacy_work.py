@@ -46,11 +46,16 @@ class Rules:
     retry_delay: float = attrs.field(validator=attrs.validators.ge(0))
 
 
+#: The metadata of a task that names its file, for whoever collects it without this client.
+OUTPUT_PATH = "output_path"
+
+
 @attrs.define(eq=False)
 class Targets:
     """A store that puts each task's file where its caller wants it, or nowhere."""
 
     wanted: dict[str, Path | None] = attrs.field(factory=dict)
+    placed_by: str = OUTPUT_PATH
 
     async def put(self, file: Path, name: str) -> Path | str:
         """Copy `file`; what is there is replaced, as it always was."""

@@ -139,7 +139,7 @@ class HunyuanProvider:
             raise TransientError(
                 f"{model.submit} was answered without a job id", provider=self.name
             )
-        return hg.JobRef(job_id=str(job_id), state=request["state"])
+        return hg.JobRef(job_id=str(job_id), state={**request["state"], "at": answer.at})
 
     async def poll(self, job: hg.JobRef) -> hg.JobStatus:
         """Ask once. As `holodeck_gen.Provider.poll`."""
