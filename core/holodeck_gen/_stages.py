@@ -28,7 +28,8 @@ class Rewriter(Protocol):
 
 
 #: Takes a private copy of a file and its task; returns the file or files that go on. New
-#: files are written beside the given one. Runs in a thread.
+#: files are written beside the given one; those that end in ``.json`` or ``.xmp`` are about a
+#: picture and need not be one. Runs in a thread.
 Processor: TypeAlias = Callable[[Path, Task], Path | Sequence[Path]]
 
 
