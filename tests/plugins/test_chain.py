@@ -8,6 +8,7 @@ from PIL import Image
 
 import holodeck_gen as hg
 from helpers import failure_of, result_of
+from holodeck_gen.errors import ProcessingError
 from holodeck_gen.testing import run_virtual
 from pictures import encoded, gradient, read_back, signature_is_valid, signed
 
@@ -73,7 +74,7 @@ def test_a_model_goes_through_unchanged(tmp_path: Path) -> None:
 def test_a_damaged_picture_fails_its_task_and_is_kept(tmp_path: Path) -> None:
     data = encoded("png", gradient((200, 150)))
     failure = failure_of(made(data[: len(data) // 2], tmp_path, hg.Task("a door", id="door")))
-    assert isinstance(failure.error, hg.errors.ProcessingError)
+    assert isinstance(failure.error, ProcessingError)
     assert failure.error.stage == "convert"
     (raw,) = (tmp_path / ".spool").rglob("*.raw")
     assert raw.read_bytes() == data[: len(data) // 2]
@@ -82,7 +83,7 @@ def test_a_damaged_picture_fails_its_task_and_is_kept(tmp_path: Path) -> None:
 def test_what_stands_beside_is_only_taken_from_a_processor(tmp_path: Path) -> None:
     """A provider that answers with words in place of a picture is still refused."""
     failure = failure_of(made(b'{"error": 1}', tmp_path, hg.Task("a door")))
-    assert isinstance(failure.error, hg.errors.ProcessingError)
+    assert isinstance(failure.error, ProcessingError)
     assert failure.error.stage == "check"
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import holodeck_gen as hg
+from holodeck_gen.errors import ConfigError
 from holodeck_gen_plugins.processors._metadata import Format
 from holodeck_gen_plugins.processors._pictures import SUFFIXES, Picture, open_picture, save
 from holodeck_gen_plugins.processors._shape import Shape, parse_aspect, parse_size
@@ -120,7 +121,7 @@ def make_convert(options: ConvertOptions | None, ctx: hg.Context) -> Convert:
         try:
             ImageColor.getrgb(options.background)
         except ValueError as error:
-            raise hg.errors.ConfigError(f"background: {error}") from error
+            raise ConfigError(f"background: {error}") from error
     return Convert(options, ctx)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 import holodeck_gen as hg
+from holodeck_gen.errors import ConfigError
 from holodeck_gen_plugins.processors._metadata import Metadata, with_metadata
 from holodeck_gen_plugins.processors._pictures import Picture, open_picture, save
 from holodeck_gen_plugins.processors._provenance import (
@@ -183,7 +184,7 @@ def make_label(options: LabelOptions | None, ctx: hg.Context) -> Label:
         try:
             VisibleLabel(text=options.visible, font=options.font).check()
         except ValueError as error:
-            raise hg.errors.ConfigError(f"visible: {error}") from error
+            raise ConfigError(f"visible: {error}") from error
     return Label(options, hg.__version__, ctx)
 
 
