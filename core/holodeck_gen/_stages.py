@@ -14,7 +14,10 @@ class Expander(Protocol):
     """Turns one task into many, before admission."""
 
     def expand(self, task: Task) -> Iterable[Task]:
-        """Yield the tasks; those without an id of their own get ``id~1``, ``id~2``, …"""
+        """Yield the tasks; those without an id of their own get ``id~1``, ``id~2``, …
+
+        Runs in a thread, for one task of a `map` at a time.
+        """
         ...
 
 
