@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from random import Random
 from typing import TYPE_CHECKING
 
 import attrs
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _PATTERN = re.compile(r"[{}$]|__")
 #: What dynamicprompts takes for the beginning of a comment, and what stands for it meanwhile.
 _COMMENTS = {"#": "\ue000", "//": "\ue001", "/*": "\ue002"}
-#: How often as many variants as are wanted are drawn to find that many different ones.
+#: Draws for each variant that is wanted, to find that many different ones.
 _DRAWS = 8
 
 
@@ -84,10 +85,11 @@ class Wildcards:
         return [_restored(prompt) for prompt in found]
 
     def _all(self, pattern: str) -> list[str]:
-        from dynamicprompts.generators import CombinatorialPromptGenerator
+        from dynamicprompts.enums import SamplingMethod
+        from dynamicprompts.sampling_context import SamplingContext
 
-        maker = CombinatorialPromptGenerator(wildcard_manager=self.words)
-        found = maker.generate(pattern, max_prompts=self.options.most + 1)
+        context = SamplingContext(SamplingMethod.COMBINATORIAL, self.words)
+        found = [str(each) for each in context.sample_prompts(pattern, self.options.most + 1)]
         if len(found) > self.options.most:
             raise RewriteError(
                 f"the prompt has more than {self.options.most} variants; raise 'most', or draw"
@@ -97,23 +99,27 @@ class Wildcards:
         return list(dict.fromkeys(found))
 
     def _drawn(self, pattern: str, task: hg.Task) -> list[str]:
-        from dynamicprompts.generators import RandomPromptGenerator
+        from dynamicprompts.enums import SamplingMethod
+        from dynamicprompts.sampling_context import SamplingContext
 
-        wanted = self.options.variants
-        maker = RandomPromptGenerator(wildcard_manager=self.words)
+        chance = Random()
+        context = SamplingContext(SamplingMethod.RANDOM, self.words, rand=chance)
+        draws = self.options.variants * _DRAWS
         found: dict[str, None] = {}
-        for draw in range(_DRAWS):
-            seeds = [self._seed(task, draw * wanted + each) for each in range(wanted)]
-            found |= dict.fromkeys(maker.generate(pattern, num_images=wanted, seeds=seeds))
-            if len(found) >= wanted:
+        # Each draw has its own seed, so that more variants begin with the fewer.
+        drawn = iter(context.sample_prompts(pattern, draws))
+        for number in range(draws):
+            chance.seed(self._seed(task, number))
+            found[str(next(drawn))] = None
+            if len(found) == self.options.variants:
                 break
-        return list(found)[:wanted]
+        return list(found)
 
     def _seed(self, task: hg.Task, number: int) -> int:
-        """From what tells one task from another; never zero, which would mean none."""
+        """From what tells one task from another."""
         what = [self.options.seed, task.seed, task.id or task.prompt, number]
         digest = hashlib.sha256(json.dumps(what).encode()).digest()
-        return int.from_bytes(digest[:8]) | 1
+        return int.from_bytes(digest[:8])
 
 
 def _restored(prompt: str) -> str:
