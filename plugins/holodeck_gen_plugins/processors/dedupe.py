@@ -33,7 +33,7 @@ class DedupeOptions:
     distance: int = attrs.field(
         default=4, validator=attrs.validators.and_(attrs.validators.ge(0), attrs.validators.le(64))
     )
-    remember: int = attrs.field(default=100_000, validator=attrs.validators.ge(1))
+    remember: int = attrs.field(default=20_000, validator=attrs.validators.ge(1))
 
 
 @attrs.frozen(kw_only=True)
