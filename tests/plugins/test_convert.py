@@ -154,6 +154,17 @@ def test_a_turned_picture_is_turned_for_good(tmp_path: Path) -> None:
     assert words["Xmp.tiff.Orientation"] in ("1", "top, left")
 
 
+@pytest.mark.parametrize("source", FORMATS)
+@pytest.mark.parametrize("format", FORMATS)
+def test_damaged_exif_does_not_spoil_a_picture(source: str, format: str, tmp_path: Path) -> None:
+    data = encoded(source, exif=b"Exif\0\0MM\0x neither this nor that")
+    made = converted(put(tmp_path, source, data), format=format, max_side=40)
+    assert facts(made)[2] == (40, 30)
+    found = read_metadata(made.read_bytes())
+    assert found is not None
+    assert found.exif == b"MM\0x neither this nor that"
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_mode_of_png_is_taken(mode: str, format: str, tmp_path: Path) -> None:

@@ -317,25 +317,29 @@ class TestStudio:
         assert result.artifact.uri == "s3://strange/door~2.png"
         assert get(store, "door.png")[0] == b"a stranger's"
 
-    def test_a_folder_and_a_bucket_have_equal_bytes(self, server: str, tmp_path: Path) -> None:
-        _bucket(f"{server}/equal")
-        tasks = [hg.Task("a door", id=f"t{i}", size="64x64", seed=i) for i in range(5)]
-        process = ["convert", "label", "thumbnail"]
-        with self._studio(server, output="s3://equal", process=process) as studio:
+    @pytest.mark.parametrize("number", [5, pytest.param(200, marks=pytest.mark.long)])
+    def test_a_folder_and_a_bucket_have_equal_bytes(
+        self, number: int, server: str, tmp_path: Path
+    ) -> None:
+        bucket = f"equal-{number}"
+        _bucket(f"{server}/{bucket}")
+        tasks = [hg.Task("a door", id=f"t{i}", size="64x64", seed=i) for i in range(number)]
+        stages = {"rewrite": ["template"], "process": ["convert", "label", "thumbnail"]}
+        with self._studio(server, output=f"s3://{bucket}", **stages) as studio:
             remote = studio.generate_all(tasks)
-        with self._studio(server, output=tmp_path, process=process) as studio:
+        with self._studio(server, output=tmp_path, **stages) as studio:
             local = studio.generate_all(tasks)
-        store = s3(server, url="s3://equal")
+        store = s3(server, url=f"s3://{bucket}")
         for one, other in zip(remote, local, strict=True):
             there, here = result_of(one).artifacts, result_of(other).artifacts
             assert len(there) == len(here) == 2
             for this, that in zip(there, here, strict=True):
                 assert this.uri is not None
-                data, media = get(store, this.uri.removeprefix("s3://equal/"))
+                data, media = get(store, this.uri.removeprefix(store.url))
                 assert data == that.read_bytes()
                 assert media == that.media_type == this.media_type
                 assert this.sha256 == that.sha256
-        assert len(names(store)) == 10
+        assert len(names(store)) == 2 * number
 
     def _studio(self, server: str, **arguments: Any) -> hg.Studio:
         stages = {"object": {"endpoint": server, **KEYS}, "convert": {"format": "webp"}}

@@ -77,7 +77,11 @@ class Picture:
         if self.format == "png" and not (words.exif or words.xmp or words.texts):
             # Pillow decodes all of a PNG file before it says that it has no Exif.
             return 1
-        return int(self.image.getexif().get(_ORIENTATION, 1))
+        try:
+            return int(self.image.getexif().get(_ORIENTATION, 1))
+        except Exception:
+            # Several kinds; a picture is no worse for damaged Exif, which is kept as it is.
+            return 1
 
     def decoded(self) -> Picture:
         """The same as it is shown, in a mode that filters work with: 8 bits, no palette."""
