@@ -75,8 +75,8 @@ class _Entry:
             raise ConfigError(f"{self.layer.origin}: {self.key} {error}") from None
 
     def redirects(self) -> bool:
-        """Whether it decides where a provider's requests go."""
-        if self.path[0] != "providers":
+        """Whether it decides where the requests of a provider or stage go."""
+        if self.path[0] not in _TABLES:
             return False
         names = [*self.path[2:], *keys_in(self.value)]
         return any(_ENDPOINT & set(name.lower().replace("-", "_").split("_")) for name in names)
@@ -178,7 +178,7 @@ class Config:
 
     @property
     def announcements(self) -> tuple[str, ...]:
-        """A line for each provider's endpoint that a project's file or ``.env`` sets.
+        """A line for each provider's or stage's endpoint that a project's file or ``.env`` sets.
 
         A folder that was merely unpacked may not send the user's credentials elsewhere
         in silence.

@@ -14,7 +14,7 @@ import attrs
 
 from holodeck_gen._artifact import Artifact
 from holodeck_gen._calls import bounded
-from holodeck_gen._inspect import FileFacts, inspect_file
+from holodeck_gen._inspect import FileFacts, inspect_file, without_suffix
 from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._names import NameTemplate, alternative, numbered
 from holodeck_gen._stage_threads import StageThreads
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 #: How the names of folders end in which a raw file is worked on; they begin as the file's.
 WORK = ".work"
+#: What a processor may write about a picture into a file beside it, by that file's suffix.
+SIDECARS = {".json": "application/json", ".xmp": "application/rdf+xml"}
 #: Names tried for one file before giving up.
 MAX_ALTERNATIVES = 1000
 
@@ -86,7 +88,7 @@ class Finisher:
                 await asyncio.to_thread(shutil.copyfile, raw.path, first)
                 stored: list[Artifact] = []
                 for file in await self._process(first, task):
-                    facts = await self._inspect(file, task, raw.media_type)
+                    facts = await self._inspect_made(file, task, raw.media_type)
                     extra = file.stem.removeprefix(first.stem)
                     stored.append(
                         await self._put(raw, file, facts, entry, provider, number, total, extra)
@@ -104,6 +106,12 @@ class Finisher:
 
     async def _inspect(self, path: Path, task: Task, declared: str | None) -> FileFacts:
         return await asyncio.to_thread(inspect_file, path, kind=task.kind, declared=declared)
+
+    async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
+        kind, declared = (
+            ("sidecar", SIDECARS[path.suffix]) if path.suffix in SIDECARS else (task.kind, declared)
+        )
+        return await asyncio.to_thread(inspect_file, path, kind=kind, declared=declared)
 
     async def _process(self, first: Path, task: Task) -> list[Path]:
         files = [first]
@@ -163,6 +171,9 @@ class Finisher:
         if suffix and name.lower().endswith(_spellings(suffix)):
             suffix = name[name.rindex(".") :]
             name = name.removesuffix(suffix)
+        elif extra or file.suffix in SIDECARS:
+            # What stands beside a.png is a-thumb.jpg.
+            name = without_suffix(name)
         own = entry.task.metadata.get(self.placed_by) if self.placed_by else None
         if isinstance(own, str) and total == 1 and not extra:
             return attrs.evolve(artifact, path=await self._place(file, Path(own)))

@@ -29,6 +29,8 @@ _SUFFIXES = {
     "model/x-fbx": ".fbx",
     "application/zip": ".zip",
     "video/mp4": ".mp4",
+    "application/json": ".json",
+    "application/rdf+xml": ".xmp",
 }
 
 #: How a page begins that tells of an error in place of a file.
@@ -91,6 +93,12 @@ def inspect_file(path: Path, *, kind: str, declared: str | None = None) -> FileF
         # A model with its textures, whatever the format inside.
         media_type = "application/zip"
     return FileFacts(media_type=media_type, sha256=sha256, size_bytes=size_bytes)
+
+
+def without_suffix(name: str) -> str:
+    """`name` without the suffix of a type that is known, if it has one."""
+    stem, dot, end = name.rpartition(".")
+    return stem if stem and (dot + end).lower() in (*_SUFFIXES.values(), ".jpeg", ".tiff") else name
 
 
 def is_whole(path: Path) -> bool:

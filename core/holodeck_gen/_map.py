@@ -210,12 +210,18 @@ class MapRun:
                     )
                     break
                 try:
-                    batch += [(each, None) for each in expand(task, self.expanders)]
+                    batch += [(each, None) for each in await self._expand(task)]
                 except RewriteError as error:
                     batch.append((task, error))
             yield batch
             if self._failure is not None:
                 return
+
+    async def _expand(self, task: Task) -> list[Task]:
+        if not self.expanders:
+            return [task]
+        # It may read files, or think for longer than polls can wait.
+        return await asyncio.to_thread(expand, task, self.expanders)
 
 
 def expand(task: Task, expanders: Sequence[tuple[str, Expander]]) -> list[Task]:

@@ -97,7 +97,10 @@ class Resolver:
         if output is None:
             return None
         if "://" in str(output):
-            return self.registry.configure("store", "object", {"url": str(output)})
+            use, options = self.config.stage_options("object")
+            return self.registry.configure(
+                "store", "object", {**options, "url": str(output)}, use=use
+            )
         return self.registry.configure("store", "local", {"folder": str(output)})
 
     def observers(self) -> list[Observer]:

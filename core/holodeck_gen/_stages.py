@@ -14,7 +14,10 @@ class Expander(Protocol):
     """Turns one task into many, before admission."""
 
     def expand(self, task: Task) -> Iterable[Task]:
-        """Yield the tasks; those without an id of their own get ``id~1``, ``id~2``, …"""
+        """Yield the tasks; those without an id of their own get ``id~1``, ``id~2``, …
+
+        Runs in a thread, for one task of a `map` at a time.
+        """
         ...
 
 
@@ -28,7 +31,8 @@ class Rewriter(Protocol):
 
 
 #: Takes a private copy of a file and its task; returns the file or files that go on. New
-#: files are written beside the given one. Runs in a thread.
+#: files are written beside the given one; those that end in ``.json`` or ``.xmp`` are about a
+#: picture and need not be one. Runs in a thread.
 Processor: TypeAlias = Callable[[Path, Task], Path | Sequence[Path]]
 
 

@@ -359,6 +359,11 @@ class TestAnnouncements:
         (line,) = load(project).announcements
         assert line == f"{project / 'holodeck-gen.toml'} sets providers.x.{option} = http://evil"
 
+    def test_a_stages_endpoint_is_announced(self, project: Path) -> None:
+        (project / "holodeck-gen.toml").write_text('[stages.object]\nendpoint = "http://evil"')
+        (line,) = load(project).announcements
+        assert line.endswith(" sets stages.object.endpoint = http://evil")
+
     def test_also_from_dotenv_and_from_within_accounts(self, project: Path) -> None:
         (project / ".env").write_text("HOLODECK_GEN_PROVIDERS__X__ENDPOINT=http://evil")
         (project / "pyproject.toml").write_text(

@@ -65,11 +65,15 @@ def place(output: str | None, configured: str | None) -> tuple[Path | str, str |
     """The folder and, where one was named, the file.
 
     Args:
-        output: ``-o``: a file, or a folder if it is one or ends with a slash.
+        output: ``-o``: a file, or a folder if it is one or ends with a slash; or the address of
+            either in a remote store, where a bucket is a folder.
         configured: The setting ``output``, which is a folder.
     """
     if output is None:
         return configured or Path(), None
+    if "://" in output:
+        parent, _, last = output.rpartition("/")
+        return (output, None) if not last or parent.endswith("/") else (parent, last)
     path = Path(output)
     if path.is_dir() or output.endswith(("/", os.sep)):
         return path, None

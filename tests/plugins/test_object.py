@@ -1,0 +1,411 @@
+"""Objects in memory and on a server that speaks S3, started here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+from click.testing import CliRunner
+
+import holodeck_gen as hg
+from helpers import result_of
+from holodeck_gen._cli._app import cli
+from holodeck_gen.errors import ConfigError, PluginLoadError, StorageError
+from holodeck_gen_plugins.stores.object import (
+    ObjectOptions,
+    ObjectStore,
+    make_object,
+    media_type,
+    settings_of,
+)
+from pictures import context, encoded
+from servers import always, reply, served
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from servers import RawServer
+
+KEYS = {"access_key_id": "an-id", "secret_access_key": "a-secret", "region": "eu-test-1"}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of an S3 server with a bucket named ``pictures``."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    url = f"http://{host}:{port}"
+    _bucket(f"{url}/pictures")
+    yield url
+    moto.stop()
+
+
+def _bucket(url: str) -> None:
+    with urllib.request.urlopen(urllib.request.Request(url, method="PUT")) as answer:
+        assert answer.status == 200
+
+
+@pytest.fixture(params=["memory", "s3", "s3 without conditions"])
+def store(request: pytest.FixtureRequest) -> ObjectStore:
+    """An empty store of each kind."""
+    if request.param == "memory":
+        return make_object(ObjectOptions(url="memory://"), context())
+    server = request.getfixturevalue("server")
+    prefix = f"pictures/{secrets.token_hex(4)}"
+    return s3(server, url=f"s3://{prefix}", conditional=request.param == "s3")
+
+
+def s3(server: str, **options: Any) -> ObjectStore:
+    return make_object(
+        ObjectOptions(**{"url": "s3://pictures", "endpoint": server, **KEYS, **options}), context()
+    )
+
+
+def put(store: ObjectStore, folder: Path, name: str, data: bytes) -> str:
+    file = folder / "file"
+    file.write_bytes(data)
+    return asyncio.run(store.put(file, name))
+
+
+def get(store: ObjectStore, path: str) -> tuple[bytes, str | None]:
+    """Bytes and content type."""
+    import obstore
+
+    found = obstore.get(store.objects, path)
+    return bytes(found.bytes()), found.attributes.get("Content-Type")
+
+
+def names(store: ObjectStore) -> list[str]:
+    return sorted(each["path"] for batch in store.objects.list() for each in batch)
+
+
+def test_a_file_becomes_an_object_with_its_type(store: ObjectStore, tmp_path: Path) -> None:
+    where = put(store, tmp_path, "夜/a door~2.png", b"picture")
+    assert where == f"{store.url}夜/a door~2.png"
+    assert get(store, "夜/a door~2.png")[0] == b"picture"
+    if store.url != "memory://":
+        assert get(store, "夜/a door~2.png")[1] == "image/png"
+
+
+def test_equal_bytes_again_are_success(store: ObjectStore, tmp_path: Path) -> None:
+    assert put(store, tmp_path, "a.png", b"picture") == put(store, tmp_path, "a.png", b"picture")
+    assert names(store) == ["a.png"]
+
+
+@pytest.mark.parametrize("other", [b"another", b"PICTURE", b"", b"picture "])
+def test_another_object_is_never_overwritten(
+    store: ObjectStore, other: bytes, tmp_path: Path
+) -> None:
+    put(store, tmp_path, "a.png", b"picture")
+    with pytest.raises(FileExistsError, match="another object"):
+        put(store, tmp_path, "a.png", other)
+    assert get(store, "a.png")[0] == b"picture"
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/a.png", "a/../../b.png", "C:/a.png"])
+def test_no_name_leads_out_of_the_prefix(store: ObjectStore, name: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError):
+        put(store, tmp_path, name, b"picture")
+    assert names(store) == []
+
+
+def test_a_large_file_is_sent_in_parts_and_not_overwritten(server: str, tmp_path: Path) -> None:
+    store = s3(server, url="s3://pictures/parts", multipart_bytes=1 << 20)
+    data = os.urandom(9 << 20)
+    put(store, tmp_path, "big.glb", data)
+    put(store, tmp_path, "big.glb", data)
+    assert get(store, "big.glb") == (data, "model/gltf-binary")
+    tag = store.objects.head("big.glb")["e_tag"]
+    assert tag is not None
+    # S3 says so of what came in two parts.
+    assert tag.strip('"').endswith("-2")
+    with pytest.raises(FileExistsError):
+        put(store, tmp_path, "big.glb", data[:-1] + b"x")
+
+
+def test_a_missing_bucket_is_an_error_of_the_store(server: str, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="NoSuchBucket") as error:
+        put(s3(server, url="s3://none"), tmp_path, "a.png", b"picture")
+    assert "Debug" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_server_that_is_not_there_is_an_error_of_the_store(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    store = s3(f"http://127.0.0.1:{port}", retries=1)
+    with pytest.raises(StorageError, match="after 1 retries"):
+        put(store, tmp_path, "a.png", b"picture")
+
+
+def talk(*replies: bytes, folder: Path, **options: Any) -> tuple[RawServer, Any]:
+    """What a server gets and what comes of it when it gives these replies in turn."""
+
+    async def main() -> tuple[RawServer, Any]:
+        async with served(always(*replies)) as server:
+            store = s3(server.url, retries=2, **options)
+            file = folder / "file"
+            file.write_bytes(b"picture")
+            try:
+                return server, await store.put(file, "a.png")
+            except Exception as error:
+                return server, error
+
+    return asyncio.run(main())
+
+
+def test_a_busy_server_is_asked_again(tmp_path: Path) -> None:
+    server, made = talk(reply(status="503 Slow Down"), reply(ETag='"1"'), folder=tmp_path)
+    assert made == "s3://pictures/a.png"
+    assert len(server.requests) == 2
+
+
+def test_a_lost_answer_is_no_collision(tmp_path: Path) -> None:
+    """The first PUT was done; its repetition finds the object there, with the same bytes."""
+    when = {"ETag": '"1"', "Last_Modified": "Wed, 25 Nov 2026 10:00:00 GMT"}
+    server, made = talk(
+        reply(status="500 Lost"),
+        reply(status="412 Precondition Failed"),
+        reply(b"picture", **when),
+        folder=tmp_path,
+    )
+    assert made == "s3://pictures/a.png"
+    assert [each.split()[0] for each in server.requests] == [b"PUT", b"PUT", b"GET"]
+    assert b"if-none-match: *" in server.requests[0].lower()
+
+
+def test_a_service_without_conditions_is_told_of(tmp_path: Path) -> None:
+    _, error = talk(reply(status="501 Not Implemented"), folder=tmp_path)
+    assert isinstance(error, StorageError)
+    assert "set conditional = false" in str(error)
+
+
+def test_neither_key_is_in_an_error(tmp_path: Path) -> None:
+    _, error = talk(reply(status="403 Forbidden"), folder=tmp_path)
+    assert isinstance(error, StorageError)
+    assert "an-id" not in str(error)
+    assert "a-secret" not in repr(error)
+
+
+class TestSettings:
+    def test_the_bucket_goes_into_the_host_where_that_is_wanted(self) -> None:
+        options = ObjectOptions(
+            url="s3://pictures-1250000000/a",
+            endpoint="https://cos.ap-guangzhou.myqcloud.com",
+            virtual_hosted=True,
+        )
+        settings = settings_of(options, {})
+        assert settings == {
+            "virtual_hosted_style_request": True,
+            "endpoint": "https://pictures-1250000000.cos.ap-guangzhou.myqcloud.com",
+        }
+
+    def test_a_virtual_host_is_what_is_asked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Seen by a proxy, because the host has no address here."""
+
+        async def main() -> bytes:
+            async with served(always(reply(ETag='"1"'))) as proxy:
+                monkeypatch.setenv("http_proxy", proxy.url)
+                store = s3("http://cos.example.test", url="s3://bucket-1/pre", virtual_hosted=True)
+                file = tmp_path / "file"
+                file.write_bytes(b"picture")
+                assert await store.put(file, "a.png") == "s3://bucket-1/pre/a.png"
+                return proxy.requests[0]
+
+        line = asyncio.run(main()).split(b"\r\n")[0]
+        assert line == b"PUT http://bucket-1.cos.example.test/pre/a.png HTTP/1.1"
+
+    def test_credentials_come_from_an_env_file_too_and_options_win(self) -> None:
+        environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_REGION": "r", "AWS_PROFILE": "no setting of ours"}
+        options = ObjectOptions(url="s3://pictures", access_key_id="b")
+        assert settings_of(options, environ) == {"aws_region": "r", "access_key_id": "b"}
+
+    def test_no_address_comes_from_an_env_file(self) -> None:
+        options = ObjectOptions(url="s3://pictures")
+        assert settings_of(options, {"AWS_ENDPOINT_URL": "http://elsewhere"}) == {}
+
+    def test_secrets_are_not_shown(self) -> None:
+        options = ObjectOptions(
+            url="s3://pictures", secret_access_key="a-secret", config={"account_key": "a-secret"}
+        )
+        assert "a-secret" not in repr(options)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"url": "ftp://pictures"},
+            {"url": "pictures"},
+            {"url": "s3://pictures", "endpoint": "cos.example.org"},
+            {"url": "s3://pictures", "config": {"no_such_setting": "1"}},
+            {"url": "az://container"},
+        ],
+        ids=str,
+    )
+    def test_what_is_wrong_is_found_out_before_the_first_task(
+        self, options: dict[str, Any]
+    ) -> None:
+        with pytest.raises(ConfigError, match="object: ") as error:
+            make_object(ObjectOptions(**options), context())
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("url", ["gs://pictures/a", "s3://pictures"])
+    def test_other_services_are_taken(self, url: str) -> None:
+        assert make_object(ObjectOptions(url=url), context()).url == f"{url}/"
+
+    def test_azure_wants_an_account(self) -> None:
+        options = ObjectOptions(url="az://container/a", config={"account_name": "somebody"})
+        assert make_object(options, context()).url == "az://container/a/"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a/b.png", "image/png"),
+        ("a.JPG", "image/jpeg"),
+        ("a.webp", "image/webp"),
+        ("a.glb", "model/gltf-binary"),
+        ("a.xmp", "application/rdf+xml"),
+        ("a", "application/octet-stream"),
+    ],
+)
+def test_types_by_suffix(name: str, expected: str) -> None:
+    assert media_type(name) == expected
+
+
+def test_without_its_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    with pytest.raises(PluginLoadError, match=r"pip install 'holodeck-gen\[object\]'"):
+        make_object(ObjectOptions(url="memory://"), context())
+
+
+class TestStudio:
+    """With the engine: the address as output, and the options of the stage of that name."""
+
+    def test_pictures_go_there_and_the_same_again_make_no_second_object(self, server: str) -> None:
+        _bucket(f"{server}/studio")
+        task = hg.Task("a door", id="door", size="64x64", seed=7)
+        for _ in range(2):
+            with self._studio(server, output="s3://studio/run") as studio:
+                result = result_of(studio.generate_all([task])[0])
+            artifact = result.artifact
+            assert artifact.path is None
+            assert artifact.uri == "s3://studio/run/door.png"
+        assert names(s3(server, url="s3://studio")) == ["run/door.png"]
+
+    def test_a_strangers_object_gets_company(self, server: str, tmp_path: Path) -> None:
+        _bucket(f"{server}/strange")
+        store = s3(server, url="s3://strange")
+        put(store, tmp_path, "door.png", b"a stranger's")
+        with self._studio(server, output="s3://strange") as studio:
+            result = result_of(studio.generate_all([hg.Task("a door", id="door", size="64x64")])[0])
+        assert result.artifact.uri == "s3://strange/door~2.png"
+        assert get(store, "door.png")[0] == b"a stranger's"
+
+    @pytest.mark.parametrize("number", [5, pytest.param(200, marks=pytest.mark.long)])
+    def test_a_folder_and_a_bucket_have_equal_bytes(
+        self, number: int, server: str, tmp_path: Path
+    ) -> None:
+        bucket = f"equal-{number}"
+        _bucket(f"{server}/{bucket}")
+        tasks = [hg.Task("a door", id=f"t{i}", size="64x64", seed=i) for i in range(number)]
+        stages = {"rewrite": ["template"], "process": ["convert", "label", "thumbnail"]}
+        with self._studio(server, output=f"s3://{bucket}", **stages) as studio:
+            remote = studio.generate_all(tasks)
+        with self._studio(server, output=tmp_path, **stages) as studio:
+            local = studio.generate_all(tasks)
+        store = s3(server, url=f"s3://{bucket}")
+        for one, other in zip(remote, local, strict=True):
+            there, here = result_of(one).artifacts, result_of(other).artifacts
+            assert len(there) == len(here) == 2
+            for this, that in zip(there, here, strict=True):
+                assert this.uri is not None
+                data, media = get(store, this.uri.removeprefix(store.url))
+                assert data == that.read_bytes()
+                assert media == that.media_type == this.media_type
+                assert this.sha256 == that.sha256
+        assert len(names(store)) == 2 * number
+
+    def _studio(self, server: str, **arguments: Any) -> hg.Studio:
+        stages = {"object": {"endpoint": server, **KEYS}, "convert": {"format": "webp"}}
+        config = hg.Config.of({"stages": stages}, environ={})
+        return hg.Studio("procedural", config=config, **arguments)
+
+
+class TestCommand:
+    """As typed: addresses where files and folders are named."""
+
+    @pytest.mark.parametrize(
+        ("output", "uri"),
+        [
+            ("memory://door.png", "memory://door.png/a-door.png"),
+            ("memory://", "memory://a-door.png"),
+            ("memory://b/c/", "memory://b/c/a-door.png"),
+            ("memory://b/c.png", "memory://b/c.png"),
+            ("memory://b/c/d.png", "memory://b/c/d.png"),
+        ],
+    )
+    def test_generate_takes_an_address_of_a_file_or_of_a_folder(
+        self, output: str, uri: str, own_home: Path
+    ) -> None:
+        result = CliRunner().invoke(
+            cli,
+            [
+                *("generate", "a door", "-o", output, "-p", "procedural", "--size", "64x64"),
+                *("--set", "name=a-door"),
+            ],
+        )
+        assert result.exit_code == 0, result.output
+        assert result.stdout == f"{uri}\n"
+        assert list(own_home.iterdir()) == []
+
+    def test_run_keeps_its_journal_here_and_its_pictures_there(self, server: str) -> None:
+        _bucket(f"{server}/command")
+        Path("t.jsonl").write_text('{"id": "a", "prompt": "a door", "size": "64x64"}\n')
+        Path("holodeck-gen.toml").write_text(
+            f"""
+            provider = "procedural"
+            store = "bucket"
+            [stages.bucket]
+            use = "object"
+            url = "s3://command/run"
+            endpoint = "{server}"
+            region = "eu-test-1"
+            access_key_id = {{ env = "A_KEY" }}
+            secret_access_key = {{ env = "A_KEY" }}
+            """
+        )
+        for words in ("1 done", "(1 before)"):
+            result = CliRunner(env={"A_KEY": "canary"}).invoke(cli, ["run", "t.jsonl", "-o", "out"])
+            assert result.exit_code == 0, result.output
+            assert words in result.stderr
+            assert "sets stages.bucket.endpoint = http://" in result.stderr
+            assert "canary" not in result.output
+        assert names(s3(server, url="s3://command")) == ["run/a.png"]
+        assert "s3://command/run/a.png" in Path("out/results.jsonl").read_text()
+        assert list(Path("out").rglob("*.png")) == []
+
+
+def test_damage_is_seen(tmp_path: Path) -> None:
+    """The comparison of bytes is of all of them, not of their number."""
+    store = make_object(ObjectOptions(url="memory://", conditional=False), context())
+    data = encoded("png")
+    put(store, tmp_path, "a.png", data)
+    with pytest.raises(FileExistsError):
+        put(store, tmp_path, "a.png", data[:-1] + bytes([data[-1] ^ 1]))
+    assert attrs.asdict(store.options)["conditional"] is False
