@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from holodeck_gen._artifact import add_costs
+from holodeck_gen._artifact import Cost, add_costs
 from holodeck_gen._calls import bounded, reworded, told, whole
 from holodeck_gen._journal import Entry, Journal, Plan, Retry
 from holodeck_gen._log import Logger
+from holodeck_gen._money import total
 from holodeck_gen._outcome import Failure, Outcome, Result, State
 from holodeck_gen._part import HELD, Life, PartRunner, Share
 from holodeck_gen._place import is_invocation
+from holodeck_gen._prices import price_name
 from holodeck_gen._provider import Prepared, Provider
 from holodeck_gen._settings import Settings
 from holodeck_gen._stages import Rewriter
@@ -211,6 +213,32 @@ class Engine:
             ) from error
         return prepared
 
+    def price(self, task: Task) -> tuple[Cost | None, str]:
+        """What `task` will cost, None where nobody says; and the name of the price.
+
+        Raises:
+            TaskError: It cannot be run.
+        """
+        provider = self.choose(task)
+        per_job = self.prepare(task, provider).per_job
+        shares = split(task, per_job)
+        prepared = [self.prepare(share, provider) for share in shares]
+        name = price_name(provider.name, prepared[0].model or task.model)
+        return total(self._prices(provider, shares, prepared)), name
+
+    def _prices(
+        self, provider: Provider, shares: Sequence[Task], prepared: Sequence[Prepared]
+    ) -> tuple[Cost | None, ...]:
+        return tuple(
+            self.parts.prices.of_job(
+                provider,
+                model=each.model or share.model,
+                pictures=share.n,
+                estimate=each.estimate,
+            )
+            for share, each in zip(shares, prepared, strict=True)
+        )
+
     async def _run(self, life: Life, entry: Entry) -> Outcome:
         self.settings.name.check(life.task)
         # What was sent keeps its words; a rewriter that was added later has nothing to say.
@@ -251,6 +279,7 @@ class Engine:
             model=prepared[0].model or task.model,
             warnings=prepared[0].warnings,
             seed_effective=prepared[0].seed_effective,
+            prices=self._prices(provider, split(task, per_job), prepared),
         )
         await self.journal.planned(entry, plan)
         return plan

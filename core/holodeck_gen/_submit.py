@@ -1,7 +1,7 @@
 """Sending a submit: the only place that makes a provider begin a job.
 
-The order is fixed: token, ``submitting`` recorded, send, answer recorded. From the record to the
-record nothing can interrupt it but its own deadline and the death of the process.
+The order is fixed: price set aside, token, ``submitting`` recorded, send, answer recorded. From the
+record to the record nothing can interrupt it but its own deadline and the death of the process.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from holodeck_gen._calls import bounded, finish, words
-from holodeck_gen._journal import Journal, Refused, Submitted, Submitting, Uncertain
+from holodeck_gen._journal import Abandoned, Journal, Refused, Submitted, Submitting, Uncertain
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import JobRef, JobStatus
 from holodeck_gen._retry import repeat
@@ -59,6 +59,7 @@ class Submitter:
         """
 
         async def send() -> JobStatus | None:
+            await job.charge.reserve()
             await job.account.pace(job.provider, "submit").token()
             # The account may have been paused while this waited for its slot or its turn.
             job.account.check()
@@ -88,13 +89,19 @@ class Submitter:
         """
         if (ref := await job.look_up()) is not None:
             await self._accepted(job, ref)
-        elif self._may_repeat(job):
+        elif self._harmless(job):
             await self._record_refusal(job, error)
+        elif self.settings.on_uncertain == "resubmit":
+            await self.journal.record(job.key, Abandoned(attempt=job.attempts, error=error))
+            job.charge.settle()
         else:
             raise error
 
     async def _send_and_record(self, job: Job, request: JsonObject) -> JobStatus | None:
-        await self.journal.record(job.key, Submitting(attempt=job.attempts + 1))
+        await self.journal.record(
+            job.key, Submitting(attempt=job.attempts + 1, price=job.charge.price)
+        )
+        job.charge.sent()
         job.attempts += 1
         await job.account.pace(job.provider, "submit").departure()
         job.may_run = True
@@ -179,16 +186,17 @@ class Submitter:
         job.may_run = False
         return again
 
-    def _may_repeat(self, job: Job) -> bool:
+    def _harmless(self, job: Job) -> bool:
+        """Whether there is no job, or another submit makes no second one that is paid for."""
         return (
             job.provider.billing == "free"
             or bool(getattr(job.provider, "resubmit_safe", False))
             or hasattr(job.provider, "lookup")
-            or self.settings.on_uncertain == "resubmit"
         )
 
     async def _record_refusal(self, job: Job, error: GenerationError) -> None:
         await self.journal.record(job.key, Refused(attempt=job.attempts, error=error))
+        job.charge.refund()
 
 
 def _pause_if_long(job: Job, error: RetryableError, wait_s: float) -> None:
