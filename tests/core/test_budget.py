@@ -266,14 +266,19 @@ def spent(runs: Runs) -> dict[str, Any]:
 def paused(runs: Runs, *tasks: hg.Task | str, **arguments: Any) -> list[hg.Outcome]:
     """The outcomes of a run that may be paused."""
 
-    async def main() -> list[hg.Outcome]:
+    async def main() -> tuple[list[hg.Outcome], Spending]:
         outcomes: list[hg.Outcome] = []
         async with runs.opened(**arguments) as studio:
             with suppress(PausedError):
                 await drain(studio.map(tasks), outcomes)
-        return outcomes
+        return outcomes, studio.describe().spending
 
-    return run_virtual(main())
+    outcomes, counted = run_virtual(main())
+    if counted.budget is not None:
+        # There is no second book. Jobs that nobody waits for any more are in flight on disk.
+        assert sum(spent(runs).values()) == sum(each.amount for each in counted.spent)
+        assert counted.in_flight == ()
+    return outcomes
 
 
 class TestRuns:
@@ -317,6 +322,13 @@ class TestRuns:
         runs.killed("0", after_s=5, budget="1 CNY")
         paused(runs, *prompts(2), budget="1 CNY")
         assert (runs.jobs, spent(runs)["spent"]) == (1, 1)
+
+    def test_what_a_failed_job_was_charged_is_remembered(self, tmp_path: Path) -> None:
+        provider = paid(Script(error=JobFailedError("no"), cost=FREE))
+        runs = Runs(folder=tmp_path / "out", provider=provider)
+        paused(runs, "0", budget=1)
+        assert spent(runs)["spent"] == 0
+        assert [outcome.state for outcome in paused(runs, *prompts(2), budget=1)][-1] == "done"
 
     def test_a_retry_adds_to_what_was_spent_before(self, tmp_path: Path) -> None:
         provider = paid(Script(error=JobFailedError("no")))
