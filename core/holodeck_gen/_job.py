@@ -14,8 +14,8 @@ import attrs
 
 from holodeck_gen._accounts import Account
 from holodeck_gen._artifact import Cost
-from holodeck_gen._budget import Charge, untracked
 from holodeck_gen._calls import bounded, words
+from holodeck_gen._charge import Charge, untracked
 from holodeck_gen._gate import Gate, Slot
 from holodeck_gen._journal import PartKey
 from holodeck_gen._log import Logger

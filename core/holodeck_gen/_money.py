@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -88,6 +88,14 @@ class Totals:
             if amount
         )
 
+    @property
+    def only(self) -> Cost | None:
+        """The sum where all is of one currency, else None."""
+        costs = self.costs
+        if len(costs) > 1:
+            return None
+        return costs[0] if costs else FREE
+
 
 @attrs.frozen(kw_only=True)
 class Spending:
@@ -109,25 +117,32 @@ class Spending:
 
     def words(self) -> str:
         """``about ¥9.80 of ¥10.00``; empty where there is nothing to say."""
-        if not self.spent and self.budget is None:
-            return ""
-        spent = moneys(self.spent)
-        if not self.spent:
-            assert self.budget is not None
-            spent = money(attrs.evolve(self.budget, amount=Decimal()))
         about = "about " if self.estimated else ""
-        of = f" of {money(self.budget)}" if self.budget else ""
-        return f"{about}{spent}{of}"
+        budget = self.budget
+        if budget is None:
+            return about + moneys(self.spent)
+        if not self.spent:
+            return f"{money(attrs.evolve(budget, amount=Decimal()))} of {money(budget)}"
+        if budget.currency == NO_CURRENCY:
+            budget = attrs.evolve(budget, currency=self.spent[0].currency)
+        return f"{about}{moneys(self.spent)} of {money(budget)}"
 
 
-def spending_of(groups: Iterable[tuple[bool, Cost, bool, int]], **facts: Any) -> Spending:
-    """Add up groups of jobs: whether they are in flight, their cost, whether that is a price
-    that the provider has not confirmed, and their number."""
+def spending_of(groups: Iterable[tuple[bool, Cost, bool, int]], *, unpriced: int) -> Spending:
+    """Add up jobs.
+
+    Args:
+        groups: Whether they are in flight; what one costs; whether that is a price which the
+            provider has not confirmed; how many there are.
+        unpriced: How many more there are of which nothing is known.
+    """
     spent, in_flight, estimated = Totals(), Totals(), False
     for running, cost, guessed, count in groups:
         (in_flight if running else spent).add(cost, count)
         estimated = estimated or (guessed and not running and cost.amount > 0)
-    return Spending(spent=spent.costs, in_flight=in_flight.costs, estimated=estimated, **facts)
+    return Spending(
+        spent=spent.costs, in_flight=in_flight.costs, estimated=estimated, unpriced=unpriced
+    )
 
 
 def total(costs: Iterable[Cost | None]) -> Cost | None:
@@ -137,7 +152,4 @@ def total(costs: Iterable[Cost | None]) -> Cost | None:
         if cost is None:
             return None
         sums.add(cost)
-    found = sums.costs
-    if len(found) > 1:
-        return None
-    return found[0] if found else FREE
+    return sums.only

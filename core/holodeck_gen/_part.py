@@ -10,8 +10,9 @@ from typing import Any
 import attrs
 
 from holodeck_gen._accounts import Accounts
-from holodeck_gen._budget import Budget, Charge
+from holodeck_gen._budget import Budget
 from holodeck_gen._cache import Cache
+from holodeck_gen._charge import Charge
 from holodeck_gen._delivery import Delivery, Part, as_recorded
 from holodeck_gen._fetch import Fetcher, RawFile
 from holodeck_gen._finish import Finisher

@@ -15,7 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 import holodeck_gen as hg
 from helpers import drain, failure_of, opened, result_of
 from holodeck_gen._audit import status
-from holodeck_gen._budget import Budget, Charge
+from holodeck_gen._budget import Budget
+from holodeck_gen._charge import Charge
 from holodeck_gen._collect import dismiss
 from holodeck_gen.errors import (
     BudgetExceededError,
@@ -206,6 +207,20 @@ class TestPricesThatDiffer:
         assert all(outcome.ok for outcome in outcomes)
         assert provider.submits[1] >= 10
 
+    def test_one_that_waits_can_be_stopped(self) -> None:
+        async def main() -> None:
+            provider = paid(price=yuan(6))
+            async with opened(provider, budget="8 CNY") as studio:
+                handles = [studio.submit(prompt) for prompt in prompts(2)]
+                await asyncio.sleep(5)
+                await handles[1].cancel()
+                assert failure_of(await handles[1].outcome()).state == "cancelled"
+                assert (await handles[0].outcome()).ok
+            assert studio.describe().spending.spent == (yuan(6),)
+            assert len(provider.submits) == 1
+
+        run_virtual(main())
+
 
 def priced(rows: dict[str, str], **more: Any) -> hg.Config:
     prices = {name: {"amount": amount, "currency": "CNY"} for name, amount in rows.items()}
@@ -243,8 +258,8 @@ class TestUnknownPrice:
         assert provider.submits == []
 
     def test_a_provider_that_charges_in_another_currency_pauses_the_run(self) -> None:
-        provider = paid(default=Script(cost=hg.Cost(amount=1, currency="USD")), limits=hg.Limits())
-        outcomes, pause, _ = run(provider, prompts(5), budget="5 CNY")
+        provider = paid(default=Script(cost=hg.Cost(amount=1, currency="USD")))
+        outcomes, pause, _ = run(provider, prompts(5), budget="5 CNY", concurrency=1)
         assert (outcomes[0].ok, len(provider.submits)) == (True, 1)
         assert pause is not None
         assert "charges USD" in pause.reason

@@ -3,6 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,5 +79,7 @@ def test_what_is_spent_in_words() -> None:
     assert hg.Spending().words() == ""
     assert hg.Spending(spent=[spent]).words() == "¥9.80"
     assert hg.Spending(budget=budget).words() == "¥0.00 of ¥10.00"
+    number = attrs.evolve(budget, currency="XXX")
+    assert hg.Spending(spent=[spent], budget=number).words() == "¥9.80 of ¥10.00"
     told = hg.Spending(spent=[spent], budget=budget, estimated=True)
     assert told.words() == "about ¥9.80 of ¥10.00"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from holodeck_gen._artifact import Cost
-from holodeck_gen._cli._estimate import Estimate, one_of, part_of
+from holodeck_gen._cli._estimate import Estimate, part_of
 from holodeck_gen._cli._exit import BAD_INPUT, DONE, SOME_FAILED, say, tell
 from holodeck_gen._cli._history import History, unfinished
 from holodeck_gen._cli._progress import Progress
@@ -117,7 +117,7 @@ class Batch:
                     continue
                 known = known and price is not None
                 prices.add(price or FREE)
-            self._price = one_of(prices) if known else None
+            self._price = prices.only if known else None
             todo = self._first_line(studio)
         if wrong:
             say(f"error: {wrong} of {self.check.count} tasks cannot be run")

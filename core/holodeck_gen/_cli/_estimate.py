@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from holodeck_gen._artifact import Cost
-from holodeck_gen._money import NO_CURRENCY, Totals, money
+from holodeck_gen._money import Totals, money
 from holodeck_gen._task import Task
 from holodeck_gen.errors import ConfigError, GenerationError
 
@@ -59,7 +59,7 @@ class Estimate:
             share = price.amount * self._pictures[kind] / self._first[kind].n
             amount = share.quantize(_SMALLEST).normalize()
             sums.add(Cost(amount=amount, currency=price.currency))
-        return one_of(sums) if self._whole and prices else None
+        return sums.only if self._whole and prices else None
 
     def _count(self, task: Task) -> None:
         kind = (task.provider, task.model, task.kind)
@@ -69,14 +69,6 @@ class Estimate:
                 return
             self._first[kind] = task
         self._pictures[kind] = self._pictures.get(kind, 0) + task.n
-
-
-def one_of(sums: Totals) -> Cost | None:
-    """The sum, where all is of one currency."""
-    costs = sums.costs
-    if len(costs) > 1:
-        return None
-    return costs[0] if costs else Cost(amount=0, currency=NO_CURRENCY)
 
 
 def part_of(cost: Cost | None, share: int, whole: int) -> Cost | None:
