@@ -44,9 +44,13 @@ async def opened(
         async with hg.AsyncStudio(
             provider,
             store=FakeStore() if store is None else store,
-            config=hg.Config.of({}, environ={}),
             registry=no_plugins(),
-            **{"output": folder, "journal": None, **arguments},
+            **{
+                "output": folder,
+                "journal": None,
+                "config": hg.Config.of({}, environ={}),
+                **arguments,
+            },
         ) as studio:
             yield studio
 

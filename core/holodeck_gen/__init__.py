@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from holodeck_gen._config import Config
     from holodeck_gen._generate import agenerate, generate, provider
     from holodeck_gen._handle import AsyncHandle
+    from holodeck_gen._money import Spending
     from holodeck_gen._nearest import did_you_mean
     from holodeck_gen._outcome import Failure, Outcome, Result
     from holodeck_gen._provider import (
@@ -65,6 +66,7 @@ __all__ = [
     "Registry",
     "Result",
     "Rewriter",
+    "Spending",
     "Store",
     "Studio",
     "StudioInfo",
@@ -84,6 +86,7 @@ _MODULES = {
     "_config": ("Config",),
     "_generate": ("agenerate", "generate", "provider"),
     "_handle": ("AsyncHandle",),
+    "_money": ("Spending",),
     "_nearest": ("did_you_mean",),
     "_outcome": ("Failure", "Outcome", "Result"),
     "_provider": (

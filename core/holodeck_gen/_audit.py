@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 import sqlite3
 import tempfile
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -16,10 +14,11 @@ import attrs
 
 from holodeck_gen import _journal_file as file
 from holodeck_gen import _ownership as ownership
-from holodeck_gen._artifact import Artifact, Cost, add_costs
+from holodeck_gen._artifact import Artifact, Cost
 from holodeck_gen._codec import from_json
 from holodeck_gen._journal import IN_WORK, Pause
 from holodeck_gen._journal_rows import PAUSED, Rows, is_kept
+from holodeck_gen._money import Spending, parse_money
 from holodeck_gen.errors import JournalCorruptError, JournalError
 
 if TYPE_CHECKING:
@@ -48,7 +47,8 @@ class Status:
         owner: Who works on it now; None if nobody does.
         tasks: Tasks by state: ``done``, ``failed``, ``held`` (a decision is needed),
             ``working`` (a job or a file is unfinished) and ``waiting``.
-        cost: What the finished tasks cost, where that is known and of one currency.
+        spending: What the jobs have cost and may cost, and the budget of the last run.
+        left: What the tasks that wait will cost, as far as that is known.
         paused: Why nothing was submitted any more; None where that does not stand in the way.
         changed_at: When anything was last written, in seconds since the epoch.
     """
@@ -56,7 +56,8 @@ class Status:
     journal: Path
     owner: str | None
     tasks: dict[str, int]
-    cost: Cost | None
+    spending: Spending
+    left: tuple[Cost, ...]
     paused: Pause | None
     changed_at: float | None
 
@@ -119,7 +120,8 @@ def status(journal: Path) -> Status:
                 "working": working,
                 "waiting": counts.get("open", 0) - held - working,
             },
-            cost=_spent(rows),
+            spending=attrs.evolve(rows.spending(), budget=_budget(rows)),
+            left=rows.price_of_waiting(),
             paused=_pause(rows) if counts.get("open") else None,
             changed_at=_last_change(rows),
         )
@@ -214,12 +216,9 @@ def _open_tasks(rows: Rows) -> tuple[int, int]:
     return held, working
 
 
-def _spent(rows: Rows) -> Cost | None:
-    totals: dict[str, Decimal] = {}
-    for (text,) in rows.connection.execute("SELECT cost FROM parts WHERE cost IS NOT NULL"):
-        cost = from_json(json.loads(text), Cost)
-        totals[cost.currency] = totals.get(cost.currency, Decimal()) + cost.amount
-    return add_costs([Cost(amount=total, currency=name) for name, total in totals.items()])
+def _budget(rows: Rows) -> Cost | None:
+    noted = rows.meta("budget")
+    return None if noted is None else parse_money(noted)
 
 
 def _last_change(rows: Rows) -> float | None:

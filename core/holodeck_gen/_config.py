@@ -31,7 +31,7 @@ from holodeck_gen.errors import ConfigError
 
 _Path: TypeAlias = tuple[str, ...]
 
-_TABLES = ("providers", "stages")
+_TABLES = ("providers", "stages", "prices")
 _ENDPOINT = frozenset({"endpoint", "url", "host", "proxy"})
 
 
@@ -172,6 +172,19 @@ class Config:
         """What ``[stages.NAME]`` uses and its options. As `provider_options`."""
         return self._table("stages", name)
 
+    def prices(self) -> dict[str, dict[str, Any]]:
+        """Every ``[prices.NAME]`` and what is written there.
+
+        Raises:
+            ConfigError: A value is in a variable that is not set.
+        """
+        rows: dict[str, tuple[str, dict[str, Any]]] = {}
+        for path, entry in self._entries.items():
+            if path[0] == "prices":
+                _, row = rows.setdefault(path[1], (entry.path[1], {}))
+                row[".".join(path[2:])] = entry.resolved(self.environ)
+        return dict(rows.values())
+
     def settings(self) -> list[Setting]:
         """Every setting by key, secrets masked; resolves no variable."""
         return sorted((entry.shown() for entry in self._entries.values()), key=lambda s: s.key)
@@ -196,7 +209,7 @@ class Config:
     def _table(self, table: str, name: str) -> tuple[str, dict[str, Any]]:
         options: dict[str, Any] = {}
         for path, entry in self._entries.items():
-            if path[:2] != (table, _fold(name)):
+            if path[:2] != (table, fold(name)):
                 continue
             nested = options
             for part in path[2:-1]:
@@ -214,7 +227,7 @@ def _merge(layers: Iterable[Layer]) -> dict[_Path, _Entry]:
     for layer in layers:
         own: dict[_Path, _Entry] = {}
         for path, value in _checked(layer):
-            folded = (path[0], _fold(path[1]), *path[2:]) if len(path) > 1 else path
+            folded = (path[0], fold(path[1]), *path[2:]) if len(path) > 1 else path
             if not any(_overlap(folded, stronger) for stronger in merged):
                 own[folded] = _Entry(path=path, value=value, layer=layer)
         merged.update(own)
@@ -226,7 +239,8 @@ def _overlap(one: _Path, other: _Path) -> bool:
     return one[:shared] == other[:shared]
 
 
-def _fold(name: str) -> str:
+def fold(name: str) -> str:
+    """A name in the form in which it is compared."""
     # A variable's name has neither hyphens nor case.
     return name.casefold().replace("-", "_")
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from holodeck_gen._money import as_written, parse_money
 from holodeck_gen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ def _concurrency(value: Any) -> int | str:
     return f"{lowest}-{highest}" if bounds and bounds[2] else lowest
 
 
+def _budget(value: Any) -> str:
+    parse_money(value)
+    return as_written(value)
+
+
 def _on_uncertain(value: Any) -> str:
     if value not in ("hold", "resubmit"):
         raise ValueError(f'"hold" or "resubmit", not {value!r}')
@@ -128,6 +134,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "output": _output,
     "store": _text,
     "concurrency": _concurrency,
+    "budget": _budget,
     "name": _text,
     "journal": _journal,
     "network_journal": _flag,

@@ -157,7 +157,7 @@ class Delivery:
         """Record that the part ended without its files."""
         if isinstance(error, StageError):
             error = told(error, job_id=self.job.job_id)
-        await self.journal.record(self.job.key, Failed(error=error))
+        await self.journal.record(self.job.key, Failed(error=error, cost=self.job.cost))
         return Part(error=error)
 
     @property

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from holodeck_gen._artifact import add_costs, in_number
+from holodeck_gen._artifact import Cost, add_costs, in_number
 from holodeck_gen._calls import bounded, reworded, told, whole
 from holodeck_gen._journal import Entry, Journal, Plan, Retry
 from holodeck_gen._log import Logger
+from holodeck_gen._money import total
 from holodeck_gen._outcome import Failure, Outcome, Result, State
 from holodeck_gen._part import HELD, Life, PartRunner
 from holodeck_gen._place import is_invocation
+from holodeck_gen._prices import price_name
 from holodeck_gen._provider import Prepared, Provider
 from holodeck_gen._settings import Settings
 from holodeck_gen._shares import batched, missing, portion, runs_of, shares_of, split
@@ -38,7 +40,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from holodeck_gen._delivery import Part
-    from holodeck_gen._values import JsonObject
 
 _log = Logger("holodeck_gen.engine")
 
@@ -216,6 +217,32 @@ class Engine:
             ) from error
         return prepared
 
+    def price(self, task: Task) -> tuple[Cost | None, str]:
+        """What `task` will cost, None where nobody says; and the name of the price.
+
+        Raises:
+            TaskError: It cannot be run.
+        """
+        provider = self.choose(task)
+        per_job = self.prepare(task, provider).per_job
+        shares = split(task, per_job)
+        prepared = [self.prepare(share, provider) for share in shares]
+        name = price_name(provider.name, prepared[0].model or task.model)
+        return total(self._prices(provider, shares, prepared)), name
+
+    def _prices(
+        self, provider: Provider, shares: Sequence[Task], prepared: Sequence[Prepared]
+    ) -> tuple[Cost | None, ...]:
+        return tuple(
+            self.parts.prices.of_job(
+                provider,
+                model=each.model or share.model,
+                pictures=share.n,
+                estimate=each.estimate,
+            )
+            for share, each in zip(shares, prepared, strict=True)
+        )
+
     async def _run(self, life: Life, entry: Entry) -> Outcome:
         self.settings.name.check(life.task)
         # What was sent keeps its words; a rewriter that was added later has nothing to say.
@@ -252,6 +279,7 @@ class Engine:
             model=prepared[0].model or task.model,
             warnings=prepared[0].warnings,
             seed_effective=prepared[0].seed_effective,
+            prices=self._prices(provider, split(task, per_job), prepared),
         )
         await self.journal.planned(entry, plan)
         return plan
@@ -261,7 +289,7 @@ class Engine:
         if not self.retry.failed:
             return plan
         assert life.provider is not None
-        added: list[tuple[tuple[int, ...], JsonObject]] = []
+        added: list[tuple[tuple[int, ...], Task, Prepared]] = []
         for share in shares_of(task, plan):
             record = entry.parts.get(share.index)
             if record is None or record.state != "stored":
@@ -271,14 +299,18 @@ class Engine:
                 # The provider may take fewer at once than it did then.
                 per_job = self.prepare(portion(task, run), life.provider).per_job
                 for places in batched(run, per_job):
-                    prepared = self.prepare(portion(task, places), life.provider)
-                    added.append((places, prepared.request))
+                    part = portion(task, places)
+                    added.append((places, part, self.prepare(part, life.provider)))
         if not added:
             return plan
+        # Journals of older releases know no prices.
+        known = plan.prices or (None,) * len(plan.requests)
+        prices = self._prices(life.provider, [t for _, t, _ in added], [p for *_, p in added])
         plan = attrs.evolve(
             plan,
-            requests=(*plan.requests, *(request for _, request in added)),
-            follow_ups=(*plan.follow_ups, *(places for places, _ in added)),
+            requests=(*plan.requests, *(prepared.request for *_, prepared in added)),
+            follow_ups=(*plan.follow_ups, *(places for places, *_ in added)),
+            prices=(*known, *prices),
         )
         await self.journal.planned(entry, plan)
         return plan

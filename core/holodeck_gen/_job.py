@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from holodeck_gen._accounts import Account
+from holodeck_gen._artifact import Cost
 from holodeck_gen._calls import bounded, words
+from holodeck_gen._charge import Charge, untracked
 from holodeck_gen._gate import Gate, Slot
 from holodeck_gen._journal import PartKey
 from holodeck_gen._log import Logger
@@ -66,6 +68,8 @@ class Job:
 
     Attributes:
         ref: The provider's job, once there is one.
+        charge: What it may cost, and where that is counted.
+        cost: What it cost, if the provider says.
         attempts: Submits that were sent.
         wait_s: Seconds until the slot was free.
         run_s: Seconds from the accepted submit to the end.
@@ -83,8 +87,10 @@ class Job:
     answered: Callable[[JobStatus], Awaitable[None]] | None = None
     #: Jobs with equal keys take about as long; see `Provider`.
     duration_key: str = ""
+    charge: Charge = attrs.field(factory=untracked)
     attempts: int = 0
     ref: JobRef | None = attrs.field(default=None, init=False)
+    cost: Cost | None = attrs.field(default=None, init=False)
     wait_s: float = attrs.field(default=0.0, init=False)
     run_s: float = attrs.field(default=0.0, init=False)
     #: Loop time at which the provider accepted the job, if in this run.
@@ -162,6 +168,7 @@ class Job:
                 with self.account.health.watching():
                     status = await self._poller().until_final(accepted, resumed=submit is None)
             self._ended = True
+            self.cost = status.cost
         finally:
             self.run_s = clock() - accepted
             if not self.open:

@@ -28,6 +28,7 @@ from holodeck_gen.errors import GenerationError, InvalidTaskError, JournalError,
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from holodeck_gen._money import Spending
     from holodeck_gen._outcome import Outcome
 
 PartState: TypeAlias = Literal[
@@ -60,15 +61,29 @@ class PartKey:
 
 @attrs.frozen(kw_only=True)
 class Submitting:
-    """A submit is about to be sent."""
+    """A submit is about to be sent.
+
+    Attributes:
+        price: What its job will cost, if known.
+    """
 
     state: ClassVar[PartState] = "submitting"
     attempt: int
+    price: Cost | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Refused:
     """A submit made no job, proven; it may be sent again."""
+
+    state: ClassVar[PartState] = "admitted"
+    attempt: int
+    error: GenerationError
+
+
+@attrs.frozen(kw_only=True)
+class Abandoned:
+    """A submit may have made a job, and it is sent again all the same; its price stays spent."""
 
     state: ClassVar[PartState] = "admitted"
     attempt: int
@@ -134,6 +149,8 @@ class Failed:
 
     state: ClassVar[PartState] = "failed"
     error: GenerationError
+    #: What its job cost all the same, if the provider says.
+    cost: Cost | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -145,7 +162,16 @@ class Uncertain:
 
 
 Step: TypeAlias = (
-    Submitting | Refused | Submitted | Finished | Fetched | Stored | Completed | Failed | Uncertain
+    Submitting
+    | Refused
+    | Abandoned
+    | Submitted
+    | Finished
+    | Fetched
+    | Stored
+    | Completed
+    | Failed
+    | Uncertain
 )
 
 #: A job, or files, that are paid for and not yet stored.
@@ -196,6 +222,7 @@ class Plan:
         model: The model's name, where known.
         warnings: What the provider cannot do as asked.
         seed_effective: Whether the seed decides what is made.
+        prices: What each part will cost, where known.
     """
 
     provider: str
@@ -206,6 +233,7 @@ class Plan:
     warnings: tuple[str, ...] = attrs.field(default=(), converter=in_order)
     seed_effective: bool = False
     follow_ups: tuple[tuple[int, ...], ...] = ()
+    prices: tuple[Cost | None, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -219,6 +247,8 @@ class PartRecord:
         submitted_at: When it was accepted, in seconds since the epoch.
         outputs: Where its files can be had, until all of them are stored.
         expires_at: When the first of these addresses expires, in seconds since the epoch.
+        price: What was set aside for it, where a submit may have made a job.
+        cost: What the provider says that it cost.
         files: Its raw files, in the spool.
         artifacts: Its finished files.
         error: Why it failed, was refused last or is uncertain.
@@ -231,6 +261,7 @@ class PartRecord:
     submitted_at: float | None = None
     outputs: tuple[Output, ...] = ()
     expires_at: float | None = None
+    price: Cost | None = None
     cost: Cost | None = None
     files: tuple[RawFile, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
@@ -365,6 +396,10 @@ class Journal(Protocol):
         Raises:
             UnknownNameError: There is no such task.
         """
+        ...
+
+    async def spending(self) -> Spending:
+        """What its jobs have cost and may cost, over all runs."""
         ...
 
     def outcome(self, entry: Entry) -> Outcome:

@@ -69,8 +69,14 @@ MIGRATIONS: tuple[str, ...] = (
     """,
     # Unfinished tasks are found without looking at those that are done.
     "CREATE INDEX unfinished ON tasks (number) WHERE state <> 'done';",
+    # What a job may cost, and what was spent on earlier jobs of the same part.
+    "ALTER TABLE parts ADD COLUMN price TEXT; ALTER TABLE parts ADD COLUMN sunk TEXT;",
 )
 VERSION = len(MIGRATIONS)
+#: What shows readers, who change nothing, a journal of before a version as if it had that one.
+_VIEWS = {
+    3: "CREATE TEMP VIEW parts AS SELECT *, NULL AS price, NULL AS sunk FROM main.parts",
+}
 
 
 @contextlib.contextmanager
@@ -214,6 +220,10 @@ def _checked(uri: str, path: Path) -> sqlite3.Connection:
     connection = _connection(uri)
     try:
         check(connection, path)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        for since, view in _VIEWS.items():
+            if 0 < version < since:
+                connection.execute(view)
     except BaseException:
         connection.close()
         raise

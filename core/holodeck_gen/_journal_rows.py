@@ -13,6 +13,7 @@ from holodeck_gen._artifact import Artifact, Cost, in_number
 from holodeck_gen._codec import dumps, ending_from_json, error_from_json, fields, from_json
 from holodeck_gen._fetch import RawFile
 from holodeck_gen._journal import Entry, PartRecord, PartState, Plan, TaskState
+from holodeck_gen._money import Spending, Totals, spending_of
 from holodeck_gen._provider import JobRef, Output, Url
 from holodeck_gen._task import Task
 from holodeck_gen.errors import GenerationError, SubmitUncertainError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 _ENTRY = "number, key, position, state, task, rewritten, plan, outcome"
 _PART = (
-    "part, state, round, attempt, job, submitted_at, outputs, expires_at, cost, files,"
+    "part, state, round, attempt, job, submitted_at, outputs, expires_at, price, cost, files,"
     " artifacts, error"
 )
 #: Why nothing was submitted any more, among the facts about the journal itself.
@@ -137,6 +138,43 @@ class Rows:
             self.connection.execute("SELECT state, count(*) FROM tasks GROUP BY state").fetchall()
         )
 
+    def spending(self) -> Spending:
+        """What jobs have cost and may cost."""
+        (unpriced,) = self.connection.execute(
+            "SELECT count(*) FROM parts WHERE cost IS NULL AND price IS NULL AND attempt > 0"
+            " AND (job IS NOT NULL OR state NOT IN ('admitted', 'failed'))"
+        ).fetchone()
+        return spending_of(self._charges(), unpriced=unpriced)
+
+    def _charges(self) -> Iterator[tuple[bool, Cost, bool, int]]:
+        # A million parts have few different prices.
+        rows = self.connection.execute(
+            "SELECT state IN ('submitting', 'submitted'), coalesce(cost, price), cost IS NULL,"
+            " count(*) FROM parts WHERE cost IS NOT NULL OR price IS NOT NULL GROUP BY 1, 2, 3"
+        )
+        for running, text, guessed, count in rows:
+            yield bool(running), from_json(json.loads(text), Cost), bool(guessed), count
+        for text, count in self.connection.execute(
+            "SELECT sunk, count(*) FROM parts WHERE sunk IS NOT NULL GROUP BY 1"
+        ):
+            for each in json.loads(text):
+                yield False, from_json(each, Cost), True, count
+
+    def price_of_waiting(self) -> tuple[Cost, ...]:
+        """What the tasks of which nothing was sent will cost, as far as that is known."""
+        rows = self.connection.execute(
+            "SELECT json_extract(plan, '$.prices'), count(*) FROM tasks"
+            " WHERE state <> 'done' AND state = 'open' AND plan IS NOT NULL AND NOT EXISTS ("
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number AND parts.state <> 'admitted')"
+            " GROUP BY 1"
+        )
+        sums = Totals()
+        for text, count in rows:
+            for each in json.loads(text or "[]"):
+                if each is not None:
+                    sums.add(from_json(each, Cost), count)
+        return sums.costs
+
     def endings(self) -> Iterator[Outcome]:
         """The outcome of every finished task, in order."""
         rows = self.connection.execute(
@@ -193,7 +231,7 @@ class Rows:
 
     def _part(self, row: tuple[Any, ...]) -> PartRecord:
         _, state, again, attempt, job, submitted_at, *rest = row
-        outputs, expires_at, cost, files, artifacts, error = rest
+        outputs, expires_at, price, cost, files, artifacts, error = rest
         reason: GenerationError | None = None
         if error is not None:
             reason = error_from_json(json.loads(error))
@@ -210,6 +248,7 @@ class Rows:
             submitted_at=submitted_at,
             outputs=() if outputs is None else from_json(json.loads(outputs), tuple[Output, ...]),
             expires_at=expires_at,
+            price=None if price is None else from_json(json.loads(price), Cost),
             cost=None if cost is None else from_json(json.loads(cost), Cost),
             files=tuple(self.spool(each) for each in json.loads(files or "[]")),
             artifacts=self._artifacts(artifacts),

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from holodeck_gen._journal import Entry, PartKey, Plan, Retry, Step
+    from holodeck_gen._money import Spending
     from holodeck_gen._outcome import Outcome
     from holodeck_gen._task import Task
 
@@ -142,6 +143,9 @@ class SqliteJournal:
 
     async def owed(self) -> list[str]:
         return await self.commits.run(self.ledger.rows.owed)
+
+    async def spending(self) -> Spending:
+        return await self.commits.run(self.ledger.rows.spending)
 
     async def reopen(self, key: str) -> Entry:
         return await self.commits.run(partial(self.ledger.reopen, key))

@@ -14,6 +14,7 @@ import attrs
 
 from holodeck_gen._codec import dumps, ending_fields
 from holodeck_gen._journal import (
+    Abandoned,
     Completed,
     Failed,
     Fetched,
@@ -56,10 +57,22 @@ class _Kind:
         columns: Those beside ``state`` and ``changed_at``.
         values: What a step says of them; takes the step, seconds since the epoch and the
             journal's folder.
+        kept: Columns in which None leaves what is there.
+        also: What else changes in a row that is there.
     """
 
     columns: tuple[str, ...]
     values: Callable[[Any, float, Path], tuple[Any, ...]]
+    kept: tuple[str, ...] = ()
+    also: str = ""
+
+    def assignments(self) -> str:
+        """For an ``UPDATE``."""
+        columns = [
+            f"{name} = coalesce(?, {name})" if name in self.kept else f"{name} = ?"
+            for name in ("state", "changed_at", *self.columns)
+        ]
+        return ", ".join([*columns, self.also] if self.also else columns)
 
 
 def _finished(step: Finished, _now: float, _folder: Path) -> tuple[Any, ...]:
@@ -81,12 +94,29 @@ def _completed(step: Completed, now: float, folder: Path) -> tuple[Any, ...]:
     return *_stored(step, now, folder), files_text(step.files)
 
 
+#: What was or may be paid for a job goes to the sum of the part's earlier ones.
+SINK = (
+    "sunk = iif(coalesce(cost, price) IS NULL, sunk,"
+    " json_insert(coalesce(sunk, '[]'), '$[#]', json(coalesce(cost, price)))),"
+    " cost = NULL, price = NULL"
+)
+
 #: In their order within a batch.
 _KINDS: dict[type[Step], _Kind] = {
     # Without the error of an earlier refusal: it would speak for a submit that has no answer.
-    Submitting: _Kind(("attempt", "error"), lambda step, _now, _folder: (step.attempt, None)),
+    Submitting: _Kind(
+        ("attempt", "error", "price"),
+        lambda step, _now, _folder: (step.attempt, None, step.price and dumps(step.price)),
+    ),
     Refused: _Kind(
-        ("attempt", "error"), lambda step, _now, _folder: (step.attempt, dumps(step.error))
+        ("attempt", "error"),
+        lambda step, _now, _folder: (step.attempt, dumps(step.error)),
+        also="price = NULL",
+    ),
+    Abandoned: _Kind(
+        ("attempt", "error"),
+        lambda step, _now, _folder: (step.attempt, dumps(step.error)),
+        also=SINK,
     ),
     Submitted: _Kind(
         ("job", "submitted_at", "error"), lambda step, now, _folder: (dumps(step.job), now, None)
@@ -96,14 +126,17 @@ _KINDS: dict[type[Step], _Kind] = {
     Fetched: _Kind(("files", "cost"), _fetched),
     Stored: _Kind(("artifacts", "error", "outputs", "expires_at"), _stored),
     Completed: _Kind(("artifacts", "error", "outputs", "expires_at", "files"), _completed),
-    Failed: _Kind(("error",), lambda step, _now, _folder: (dumps(step.error),)),
+    Failed: _Kind(
+        ("error", "cost"),
+        lambda step, _now, _folder: (dumps(step.error), step.cost and dumps(step.cost)),
+        kept=("cost",),
+    ),
 }
 _RANKS = {step: rank for rank, step in enumerate(_KINDS, start=3)}
 _LAST = len(_RANKS) + 3
 _UPDATES = {
-    step: f"UPDATE parts SET {', '.join(f'{n} = ?' for n in ('state', 'changed_at', *columns))}"
-    " WHERE task = ? AND part = ?"
-    for step, columns in ((step, kind.columns) for step, kind in _KINDS.items())
+    step: f"UPDATE parts SET {kind.assignments()} WHERE task = ? AND part = ?"
+    for step, kind in _KINDS.items()
 }
 _INSERTS = {
     step: f"INSERT INTO parts ({', '.join(('state', 'changed_at', *columns, 'task', 'part'))})"

@@ -14,7 +14,7 @@ from holodeck_gen._codec import dumps, fields
 from holodeck_gen._identity import digest_of
 from holodeck_gen._journal import IN_WORK, Entry, PartKey, PartState, Retry, Step, TaskState, follow
 from holodeck_gen._journal_rows import KEPT, REPLACED, Rows, files_text
-from holodeck_gen._journal_writes import Write, finished, recorded
+from holodeck_gen._journal_writes import SINK, Write, finished, recorded
 from holodeck_gen._match import Occurrences
 from holodeck_gen._outcome import Failure, Outcome
 from holodeck_gen._task import Task
@@ -155,7 +155,7 @@ class Ledger:
         if not lost:
             raise InvalidTaskError(f"no submit of {key!r} is without an answer", task_id=key)
         self.connection.executemany(
-            "UPDATE parts SET state = 'failed', error = ?, changed_at = ?"
+            "UPDATE parts SET state = 'failed', error = ?, changed_at = ?, price = NULL"
             " WHERE task = ? AND part = ?",
             [
                 (dumps(record.error), self.clock(), entry.number, index)
@@ -301,6 +301,13 @@ class Ledger:
 
     def _reopen(self, number: int, key: str, retry: Retry) -> None:
         # What was fetched, or can be fetched, is never paid for again, so it is tried again.
+        now = self.clock()
+        if retry.failed:
+            self.connection.execute(
+                f"UPDATE parts SET {SINK} WHERE task = ? AND state = 'failed'"
+                " AND files IS NULL AND outputs IS NULL",
+                (number,),
+            )
         self.connection.execute(
             "UPDATE parts SET error = NULL, changed_at = ?,"
             " round = round + (files IS NULL AND outputs IS NULL),"
@@ -309,7 +316,7 @@ class Ledger:
             " WHEN outputs IS NOT NULL THEN 'finished' ELSE 'admitted' END"
             " WHERE task = ? AND state = 'failed'"
             " AND (? OR files IS NOT NULL OR outputs IS NOT NULL)",
-            (self.clock(), number, retry.failed),
+            (now, number, retry.failed),
         )
         self.connection.execute(
             "UPDATE tasks SET state = 'open', outcome = NULL, ended_at = NULL"
@@ -318,9 +325,9 @@ class Ledger:
         )
         if retry.of_uncertain(key):
             self.connection.execute(
-                "UPDATE parts SET state = 'admitted', error = NULL, changed_at = ?"
+                f"UPDATE parts SET state = 'admitted', error = NULL, changed_at = ?, {SINK}"
                 " WHERE task = ? AND state = 'uncertain'",
-                (self.clock(), number),
+                (now, number),
             )
 
     def _watch(self, entry: Entry) -> Entry:

@@ -10,13 +10,16 @@ from typing import Any
 import attrs
 
 from holodeck_gen._accounts import Accounts
+from holodeck_gen._budget import Budget
 from holodeck_gen._cache import Cache
+from holodeck_gen._charge import Charge
 from holodeck_gen._delivery import Delivery, Part, as_recorded
 from holodeck_gen._fetch import Fetcher, RawFile
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job, Submits
 from holodeck_gen._journal import IN_WORK, Entry, Fetched, Journal, PartRecord
 from holodeck_gen._log import Logger
+from holodeck_gen._prices import Prices, price_name
 from holodeck_gen._provider import JobStatus, Provider
 from holodeck_gen._settings import Settings
 from holodeck_gen._shares import Share, missing
@@ -24,6 +27,8 @@ from holodeck_gen._task import Task
 from holodeck_gen.errors import (
     AuthError,
     BillingError,
+    BudgetExceededError,
+    ConfigError,
     GenerationError,
     JobFailedError,
     JobTimeoutError,
@@ -44,6 +49,7 @@ HELD = (
     PausedError,
     AuthError,
     BillingError,
+    BudgetExceededError,
     JournalError,
 )
 
@@ -111,6 +117,8 @@ class PartRunner:
     finisher: Finisher
     submitter: Submits | None
     cache: Cache | None
+    prices: Prices
+    budget: Budget
     settings: Settings
     events: EventQueue
     #: Runs what may outlive a task.
@@ -136,6 +144,11 @@ class PartRunner:
             return await self._run(job, delivery, share, record)
         except GenerationError as error:
             job.account.consider(error)
+            if isinstance(error, ConfigError):
+                # It would end all others in the same way; mended, they can still be made.
+                self.accounts.pause(PausedError(f"paused: {error}", reason=str(error)))
+            elif self.budget.paused is not None:
+                self.accounts.pause(self.budget.paused)
             if self.journal.paused is not None:
                 self.accounts.pause(self.journal.paused)
             elif isinstance(error, StorageError) and error.stage == "spool":
@@ -146,7 +159,7 @@ class PartRunner:
                     return Part(error=error)
             elif isinstance(error, JournalError):
                 self.accounts.pause(PausedError(f"paused: {error}"))
-            if job.open or isinstance(error, HELD):
+            if job.open or isinstance(error, (*HELD, ConfigError)):
                 life.held = True
                 return Part(error=error)
             return await _failed(life, delivery, error)
@@ -209,6 +222,14 @@ class PartRunner:
 
     async def _status(self, job: Job, share: Share, record: PartRecord) -> JobStatus:
         """What the job ends with, which may have to be begun."""
+        if record.state != "admitted":
+            job.charge.take_over()
+        try:
+            return await self._ended(job, share, record)
+        finally:
+            job.charge.close(job.cost)
+
+    async def _ended(self, job: Job, share: Share, record: PartRecord) -> JobStatus:
         if record.state == "uncertain":
             error = record.error or SubmitUncertainError("a submit had no answer")
             if self.submitter is None:
@@ -219,6 +240,7 @@ class PartRunner:
             return await job.resume(job.ref, age_s=max(0.0, self.wall_clock() - accepted))
         if self.submitter is None:
             raise PausedError("not submitted: only what is paid for is collected")
+        job.charge.expect()
         return await job.run(share.request, self.submitter, priority=share.task.priority)
 
     def _job(self, life: Life, entry: Entry, share: Share, record: PartRecord) -> Job:
@@ -234,9 +256,25 @@ class PartRunner:
             background=self.background,
             duration_key=_duration_key(life.provider, share),
             attempts=record.attempt,
+            charge=self._charge(life.provider, share, record),
         )
         job.ref = record.job
         return job
+
+    def _charge(self, provider: Provider, share: Share, record: PartRecord) -> Charge:
+        model, prices = share.plan.model, share.plan.prices
+        price = self.prices.of_job(
+            provider,
+            model=model,
+            pictures=share.task.n,
+            estimate=prices[share.index] if prices else None,
+        )
+        return Charge(
+            budget=self.budget,
+            price=price,
+            already=record.cost or record.price,
+            what=price_name(provider.name, model),
+        )
 
 
 def _duration_key(provider: Provider, share: Share) -> str:

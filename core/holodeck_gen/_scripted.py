@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
+from holodeck_gen._artifact import Cost
 from holodeck_gen._provider import (
     Billing,
     Bytes,
@@ -52,6 +54,7 @@ class Script:
         polls: What the polls do, in turn; later ones answer.
         error: Why the job fails; None where it succeeds.
         outputs: What it makes; None means one tiny PNG for each picture asked for.
+        cost: What the provider says at its end that it cost, if it says.
     """
 
     job_s: float = 10.0
@@ -59,6 +62,7 @@ class Script:
     polls: Sequence[Act] = ()
     error: TaskError | None = None
     outputs: Sequence[Output] | None = None
+    cost: Cost | None = None
 
 
 @attrs.define(kw_only=True)
@@ -85,6 +89,7 @@ class ScriptedProvider:
         latency_s: Seconds that a submit takes; half of them before it arrives.
         foreign: Jobs of others at a loop time; they count for the quota.
         per_job: Pictures that one job makes.
+        price: What it says before that a job will cost, if it says.
         jobs: Every job that was made, by id.
         created: How many jobs were made for each part key.
         submits: Loop times at which submits arrived; `polls` likewise, and `refusals` those of
@@ -104,6 +109,7 @@ class ScriptedProvider:
     latency_s: float = 0.0
     foreign: Callable[[float], int] = attrs.field(default=lambda _now: 0)
     per_job: int = 1
+    price: Cost | None = None
     late_s: float = 1000.0
     jobs: dict[str, ScriptedJob] = attrs.field(factory=dict, init=False)
     created: Counter[str] = attrs.field(factory=Counter, init=False)
@@ -130,7 +136,9 @@ class ScriptedProvider:
         if task.provider_options:
             raise InvalidTaskError(f"{self.name} takes no options")
         request = {"prompt": task.prompt, "n": task.n, "seed": task.seed}
-        return Prepared(request=request, per_job=self.per_job, seed_effective=True)
+        return Prepared(
+            request=request, per_job=self.per_job, seed_effective=True, estimate=self.price
+        )
 
     async def submit(self, request: JsonObject, *, key: str) -> JobRef | JobStatus:
         """Make a job, or do what the script says."""
@@ -202,6 +210,12 @@ class ScriptedProvider:
         """Jobs that run at this loop time."""
         return sum(1 for job in self.jobs.values() if job.began <= now < job.ends)
 
+    @property
+    def bill(self) -> Decimal:
+        """What all jobs have cost: what their scripts say, else the price."""
+        costs = [self._script(job.request).cost or self.price for job in self.jobs.values()]
+        return sum((cost.amount for cost in costs if cost), Decimal())
+
     def _full(self, now: float) -> bool:
         if self.quota is None:
             return False
@@ -216,10 +230,10 @@ class ScriptedProvider:
     def _end(self, job: ScriptedJob) -> JobStatus:
         script = self._script(job.request)
         if script.error is not None:
-            return JobStatus(phase="failed", error=script.error)
+            return JobStatus(phase="failed", error=script.error, cost=script.cost)
         picture = Bytes(data=PNG, media_type="image/png", seed=job.request["seed"])
         made = [picture] * job.request["n"] if script.outputs is None else script.outputs
-        return JobStatus(phase="done", outputs=tuple(made))
+        return JobStatus(phase="done", outputs=tuple(made), cost=script.cost)
 
 
 def _act(acts: Sequence[Act], number: int) -> Act:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
+from holodeck_gen._artifact import Cost
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._health import OUTAGE_S
+from holodeck_gen._money import parse_money
 from holodeck_gen._names import NameTemplate
 from holodeck_gen._retry import RetryPolicy
 from holodeck_gen.errors import ConfigError
@@ -25,12 +27,17 @@ def _concurrency(value: int | str | Concurrency) -> Concurrency:
     return Concurrency.parse(value)
 
 
+def _budget(value: object) -> Cost | None:
+    return None if value is None else parse_money(value)
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """Checked at construction.
 
     Attributes:
         concurrency: Jobs at once.
+        budget: What the jobs of a journal may cost in all; None means any amount.
         on_uncertain: What to do where a submit may or may not have made a job.
         attempts: Tries of one request in all.
         backoff_s: Seconds before the second try.
@@ -45,6 +52,7 @@ class Settings:
     """
 
     concurrency: Concurrency = attrs.field(factory=Concurrency, converter=_concurrency)
+    budget: Cost | None = attrs.field(default=None, converter=_budget)
     on_uncertain: OnUncertain = attrs.field(
         default="hold", validator=attrs.validators.in_(("hold", "resubmit"))
     )

@@ -16,6 +16,7 @@ from holodeck_gen._config import Config
 from holodeck_gen._handle import AsyncHandle
 from holodeck_gen._journal import Journal, Retry
 from holodeck_gen._map import MapRun, Tasks
+from holodeck_gen._money import Spending
 from holodeck_gen._outcome import Failure, Outcome, Result
 from holodeck_gen._part import Life
 from holodeck_gen._registry import Factory, Kind, Registry
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from holodeck_gen._artifact import Cost
     from holodeck_gen._place import JournalChoice
     from holodeck_gen._provider import Prepared, Provider
     from holodeck_gen._resolve import Named
@@ -50,6 +52,8 @@ class StudioInfo:
         jobs_at_once: Job slots to begin with, over all providers.
         journal: The journal's file, where there is one.
         changed: Settings that differ from those of the last run with this journal.
+        spending: What its jobs have cost: over all runs with this journal where there is a
+            budget, else in this studio.
     """
 
     provider: str
@@ -57,6 +61,7 @@ class StudioInfo:
     jobs_at_once: int
     journal: Path | None = None
     changed: tuple[str, ...] = ()
+    spending: Spending = attrs.field(factory=Spending)
 
 
 class AsyncStudio:
@@ -82,6 +87,9 @@ class AsyncStudio:
         cache_reuse: ``"reproducible"``: only where the seed decides what is made; ``"any"``:
             any earlier file for the same request is good enough.
         concurrency: Jobs at once: ``N``, ``"auto"`` or ``"MIN-MAX"``.
+        budget: What all jobs of the journal may cost, over all runs: ``"10 CNY"``, a `Cost`, or
+            a number in the currency of the prices. No submit passes it; where it is reached,
+            the account is paused.
         expand: Names or objects of expanders, in order.
         rewrite: Names or objects of rewriters, in order.
         process: Names of processors, or functions, in order.
@@ -118,6 +126,7 @@ class AsyncStudio:
         cache: str | os.PathLike[str] | None = None,
         cache_reuse: CacheReuse | None = None,
         concurrency: int | str | None = None,
+        budget: Cost | str | float | None = None,
         expand: Sequence[str | Expander] | None = None,
         rewrite: Sequence[str | Rewriter] | None = None,
         process: Sequence[str | Processor] | None = None,
@@ -141,6 +150,7 @@ class AsyncStudio:
             settings=settings_of(
                 config,
                 concurrency=concurrency,
+                budget=budget,
                 on_uncertain=on_uncertain,
                 attempts=attempts,
                 backoff_s=backoff_s,
@@ -326,6 +336,19 @@ class AsyncStudio:
         self._work.settings.name.check(task)
         return self._work.engine.prepare(task, self._work.choose(task))
 
+    def price(self, task: Task) -> Cost | None:
+        """What `task` will cost: by the table of prices, else by the provider; else None.
+
+        Rewriters and expanders are not asked, so what they change is not in it.
+
+        Raises:
+            InvalidTaskError: It cannot be run.
+            ConfigError: There is a budget, and the price is unknown or of another currency.
+        """
+        price, name = self._work.engine.price(task)
+        self._work.budget.check(price, what=name)
+        return price
+
     def describe(self, task: Task | None = None) -> StudioInfo:
         """What is about to be used.
 
@@ -339,6 +362,7 @@ class AsyncStudio:
             jobs_at_once=sum(self._start(each, task or Task("-")) for each in self._work.pool),
             journal=self._work.journal.path,
             changed=self._work.journal.changed,
+            spending=self._work.budget.spending,
         )
 
     def _start(self, provider: Provider, task: Task) -> int:

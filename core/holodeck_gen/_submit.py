@@ -1,8 +1,8 @@
 """Sending a submit: the only place that makes a provider begin a job.
 
-The order is fixed: leave of the account's health, token, ``submitting`` recorded, send, answer
-recorded. From the record to the record nothing can interrupt it but its own deadline and the
-death of the process.
+The order is fixed: price set aside, leave of the account's health, token, ``submitting`` recorded,
+send, answer recorded. From the record to the record nothing can interrupt it but its own deadline
+and the death of the process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from holodeck_gen._calls import bounded, finish, words
-from holodeck_gen._journal import Journal, Refused, Submitted, Submitting, Uncertain
+from holodeck_gen._journal import Abandoned, Journal, Refused, Submitted, Submitting, Uncertain
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import JobRef, JobStatus
 from holodeck_gen._retry import repeat
@@ -61,6 +61,7 @@ class Submitter:
         """
 
         async def send(cost: int) -> JobStatus | None:
+            await job.charge.reserve()
             with await self._leave(job, cost):
                 # The account may have been paused while this waited for its slot or its turn.
                 job.account.check()
@@ -98,8 +99,11 @@ class Submitter:
         """
         if (ref := await job.look_up()) is not None:
             await self._accepted(job, ref)
-        elif self._may_repeat(job):
+        elif _repeats_for_nothing(job):
             await self._record_refusal(job, error)
+        elif self.settings.on_uncertain == "resubmit":
+            await self.journal.record(job.key, Abandoned(attempt=job.attempts, error=error))
+            job.charge.settle()
         else:
             raise error
 
@@ -118,7 +122,10 @@ class Submitter:
             visit.leave()
 
     async def _send_and_record(self, job: Job, request: JsonObject) -> JobStatus | None:
-        await self.journal.record(job.key, Submitting(attempt=job.attempts + 1))
+        await self.journal.record(
+            job.key, Submitting(attempt=job.attempts + 1, price=job.charge.price)
+        )
+        job.charge.sent()
         job.attempts += 1
         pace = job.account.pace(job.provider, "submit")
         sent = await pace.departure()
@@ -209,11 +216,9 @@ class Submitter:
         job.may_run = False
         return again
 
-    def _may_repeat(self, job: Job) -> bool:
-        return _repeats_for_nothing(job) or self.settings.on_uncertain == "resubmit"
-
     async def _record_refusal(self, job: Job, error: GenerationError) -> None:
         await self.journal.record(job.key, Refused(attempt=job.attempts, error=error))
+        job.charge.refund()
 
 
 def _repeats_for_nothing(job: Job) -> bool:

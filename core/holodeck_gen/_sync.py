@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from holodeck_gen._artifact import Cost
     from holodeck_gen._cache import CacheReuse
     from holodeck_gen._config import Config
     from holodeck_gen._journal import Journal
@@ -60,6 +61,7 @@ class Studio:
         cache: str | os.PathLike[str] | None = None,
         cache_reuse: CacheReuse | None = None,
         concurrency: int | str | None = None,
+        budget: Cost | str | float | None = None,
         expand: Sequence[str | Expander] | None = None,
         rewrite: Sequence[str | Rewriter] | None = None,
         process: Sequence[str | Processor] | None = None,
@@ -86,6 +88,7 @@ class Studio:
             cache=cache,
             cache_reuse=cache_reuse,
             concurrency=concurrency,
+            budget=budget,
             expand=expand,
             rewrite=rewrite,
             process=process,
@@ -191,6 +194,14 @@ class Studio:
             return self._studio.check(task)
 
         return self._call(prepare())
+
+    def price(self, task: Task) -> Cost | None:
+        """What a task will cost, if known. As `AsyncStudio.price`."""
+
+        async def ask() -> Cost | None:
+            return self._studio.price(task)
+
+        return self._call(ask())
 
     def describe(self) -> StudioInfo:
         """What is about to be used."""

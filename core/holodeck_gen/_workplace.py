@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from holodeck_gen._accounts import Accounts
+from holodeck_gen._budget import Budget
 from holodeck_gen._cache import Cache
 from holodeck_gen._config import Config
 from holodeck_gen._engine import Engine
@@ -21,8 +22,10 @@ from holodeck_gen._http import Clients
 from holodeck_gen._job import Submits
 from holodeck_gen._journal import Journal, Plan, Retry
 from holodeck_gen._journal_sqlite import SqliteJournal
+from holodeck_gen._money import Spending, as_text
 from holodeck_gen._part import PartRunner
 from holodeck_gen._place import JournalChoice, Place, choose_place
+from holodeck_gen._prices import Prices
 from holodeck_gen._provider import Provider
 from holodeck_gen._registry import Registry
 from holodeck_gen._resolve import Maker, Named, Resolver
@@ -78,6 +81,8 @@ class Workplace:
     expanders: Sequence[Any] = attrs.field(init=False)
     journal: Journal = attrs.field(init=False)
     accounts: Accounts = attrs.field(init=False)
+    prices: Prices = attrs.field(init=False)
+    budget: Budget = attrs.field(init=False)
     events: EventQueue = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
     _by_name: dict[str, Provider] = attrs.field(init=False)
@@ -88,6 +93,7 @@ class Workplace:
     _stages: dict[str, Any] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.prices = Prices.of(self.config)
         self._resolver = Resolver(registry=self.registry, config=self.config)
         self.provider = self._resolver.providers(self.provider)
         self._stages = {
@@ -127,6 +133,10 @@ class Workplace:
             self.place = await asyncio.to_thread(self._choose_place)
             store = self._maker.store(self.store or self._resolver.store(None, self.place.output))
             self.journal = await asyncio.to_thread(self._open_journal, store)
+            undo.push_async_callback(self.journal.aclose)
+            limit = self.settings.budget
+            before = await self.journal.spending() if limit else Spending()
+            self.budget = Budget(limit=limit, before=before)
             self.events = EventQueue([*self.observers, *self._resolver.observers()])
             self.accounts = Accounts(
                 concurrency=self.settings.concurrency,
@@ -220,6 +230,7 @@ class Workplace:
             placed_by = getattr(store, "placed_by", None)
             if placed_by != journal.ledger.rows.meta("placed_by"):
                 journal.note("placed_by", placed_by)
+            journal.note("budget", self.settings.budget and as_text(self.settings.budget))
         return journal
 
     def _placed_by(self) -> str | None:
@@ -271,6 +282,8 @@ class Workplace:
                 self.submitter(self.journal, self.settings, self.events) if self.submitter else None
             ),
             cache=self.cache,
+            prices=self.prices,
+            budget=self.budget,
             settings=self.settings,
             events=self.events,
             background=self.spawn,

@@ -190,8 +190,8 @@ class TestStatus:
             "done": 1, "failed": 1, "held": 1, "working": 1, "waiting": 2,
         }  # fmt: skip
 
-    def test_costs_are_added_where_they_are_of_one_currency(self, tmp_path: Path) -> None:
-        for currency, cost in (("CNY", hg.Cost(amount="0.75", currency="CNY")), ("USD", None)):
+    def test_costs_are_added_by_currency(self, tmp_path: Path) -> None:
+        for currency, sums in (("CNY", {"CNY": "0.75"}), ("USD", {"CNY": "0.50", "USD": "0.25"})):
             path = tmp_path / currency
 
             async def main(path: Path = path, currency: str = currency) -> None:
@@ -208,14 +208,16 @@ class TestStatus:
                 await journal.aclose()
 
             asyncio.run(main())
-            assert status(path).cost == cost
+            spent = {each.currency: str(each.amount) for each in status(path).spending.spent}
+            assert spent == sums
 
     def test_of_an_empty_journal(self, tmp_path: Path) -> None:
         async def main() -> None:
             await SqliteJournal.open(tmp_path / "j").aclose()
 
         asyncio.run(main())
-        assert (status(tmp_path / "j").changed_at, status(tmp_path / "j").cost) == (None, None)
+        found = status(tmp_path / "j")
+        assert (found.changed_at, found.spending, found.left) == (None, hg.Spending(), ())
         with pytest.raises(JournalError, match="does not say which provider"):
             providers_of(tmp_path / "j")
         assert output_of(tmp_path / "j") == str(tmp_path)

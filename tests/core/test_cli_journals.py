@@ -86,7 +86,8 @@ class TestStatus:
         lost(runs, CAT, DOG)
         text = invoke("status", runs.folder).stdout
         assert text.startswith(
-            f"{runs.folder}: 1 done · 1 held · nobody works on it · last written"
+            f"{runs.folder}: 1 done · 1 held · 2 jobs of unknown price · nobody works on it"
+            " · last written"
         )
         assert invoke("status", runs.journal).stdout == text
 

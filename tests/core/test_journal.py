@@ -18,6 +18,7 @@ ERROR = JobFailedError("why")
 STEPS: tuple[Step, ...] = (
     steps.Submitting(attempt=1),
     steps.Refused(attempt=1, error=ERROR),
+    steps.Abandoned(attempt=1, error=ERROR),
     steps.Submitted(job=hg.JobRef(job_id="j")),
     steps.Finished(outputs=()),
     steps.Fetched(files=()),

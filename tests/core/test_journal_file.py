@@ -19,7 +19,7 @@ import holodeck_gen as hg
 from helpers import result_of
 from holodeck_gen import _journal as steps
 from holodeck_gen import _journal_file as file
-from holodeck_gen._audit import salvage, status
+from holodeck_gen._audit import reading, salvage, status
 from holodeck_gen._fetch import RawFile
 from holodeck_gen._journal import Entry, PartRecord, Plan, Retry
 from holodeck_gen._journal_file import RESERVE
@@ -92,6 +92,50 @@ class TestRows:
         part = entry.parts[0]
         assert (part.state, part.attempt, part.job) == ("submitted", 1, JOB)
         assert entry.plan == PLAN
+
+    def test_a_price(self, tmp_path: Path) -> None:
+        path = tmp_path / "journal.sqlite3"
+        written(path, steps.Submitting(attempt=1, price=COST))
+        assert part_of(path).price == COST
+
+    def test_a_price_goes_with_the_proof_that_there_is_no_job(self, tmp_path: Path) -> None:
+        path = tmp_path / "journal.sqlite3"
+        error = JobFailedError("no")
+        sent = steps.Submitting(attempt=1, price=COST)
+        written(path, sent, steps.Refused(attempt=1, error=error))
+        assert part_of(path).price is None
+        with reading(path) as rows:
+            assert rows.spending() == hg.Spending()
+
+    def test_the_price_of_a_job_that_nobody_knows_stays_with_its_part(self, tmp_path: Path) -> None:
+        path = tmp_path / "journal.sqlite3"
+        error = JobFailedError("no")
+        again = (
+            steps.Submitting(attempt=1, price=COST),
+            steps.Uncertain(error=error),
+            steps.Abandoned(attempt=1, error=error),
+        )
+        written(path, *again, *again, steps.Submitting(attempt=3, price=COST))
+        with reading(path) as rows:
+            found = rows.spending()
+        assert [each.amount for each in found.spent] == [2 * COST.amount]
+        assert found.estimated
+        # What was on its way is uncertain by now.
+        assert part_of(path).state == "uncertain"
+        with reading(path) as rows:
+            assert [each.amount for each in rows.spending().spent] == [3 * COST.amount]
+
+    def test_a_failure_keeps_the_cost_that_was_known(self, tmp_path: Path) -> None:
+        path = tmp_path / "journal.sqlite3"
+        begun = (steps.Submitting(attempt=1), steps.Submitted(job=JOB))
+        written(
+            path,
+            *begun,
+            steps.Finished(outputs=(URL,), cost=COST),
+            steps.Failed(error=JobFailedError("gone")),
+        )
+        with reading(path) as rows:
+            assert rows.spending() == hg.Spending(spent=[COST])
 
     def test_outputs(self, tmp_path: Path) -> None:
         path = tmp_path / "journal.sqlite3"
@@ -217,7 +261,15 @@ class TestFile:
                 "INSERT INTO tasks (key, digest, position, run, state, task)"
                 """ VALUES ('old', 'd', 0, 1, 'open', '{"prompt": "an old cat"}')"""
             )
+            connection.execute(
+                "INSERT INTO parts (task, part, state, attempt) VALUES (1, 0, 'uncertain', 1)"
+            )
             connection.commit()
+        with reading(path) as rows:
+            found = rows.entry("old")
+            assert found is not None
+            assert found.parts[0].price is None, "readers change nothing and see it all the same"
+            assert rows.spending().unpriced == 1
 
         async def main() -> Entry:
             journal = SqliteJournal.open(path)

@@ -325,6 +325,12 @@ class TestModeration:
         assert answer["JobErrorCode"] == "FailedOperation.GenerateImageFailed"
         assert (bench.stats["jobs_created"], bench.stats["billed"]) == (1, 0)
 
+    def test_what_was_not_made_is_billed_where_that_is_asked_for(self) -> None:
+        bench = Bench(bill_failures=True)
+        bench.call("aiart", "SubmitTextToImageJob", {"Prompt": "an indecent cat"})
+        bench.wait(10)
+        assert bench.stats["billed"] == 1
+
     def test_it_comes_after_the_quota(self) -> None:
         bench = Bench()
         bench.call(*SUBMIT)

@@ -379,9 +379,9 @@ class TestOptions:
 
 class TestEstimate:
     def test_it_is_given_only_where_the_price_is_firm(self) -> None:
-        assert prepared("aiart", hg.Task("a")).estimate == hg.Cost(
-            amount=Decimal("0.2"), currency="CNY"
-        )
+        for model, price in (("hy-image-v3.0", "0.2"), ("rapid", "0.5"), ("lite", "0.099")):
+            made = prepared("aiart", hg.Task("a", model=model))
+            assert made.estimate == hg.Cost(amount=Decimal(price), currency="CNY")
         assert prepared("tokenhub", hg.Task("a")).estimate is None
         assert prepared("hunyuan", hg.Task("a")).estimate is None
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from holodeck_gen._artifact import Cost
+from holodeck_gen._cli._estimate import Estimate, part_of
 from holodeck_gen._cli._exit import BAD_INPUT, DONE, SOME_FAILED, say, tell
 from holodeck_gen._cli._history import History, unfinished
 from holodeck_gen._cli._progress import Progress
@@ -19,10 +21,12 @@ from holodeck_gen._cli._results import FAILED, Results, outcome_line
 from holodeck_gen._cli._summary import Tally, first_line, last_line
 from holodeck_gen._cli._voice import Voice, emit_json
 from holodeck_gen._cli._work import Stop, outcomes, signals
+from holodeck_gen._money import FREE, Totals
 from holodeck_gen._taskfile import Check, Line
 from holodeck_gen.errors import GenerationError, TaskError
 
 if TYPE_CHECKING:
+    from holodeck_gen._money import Spending
     from holodeck_gen._outcome import Outcome
     from holodeck_gen._studio import AsyncStudio
     from holodeck_gen._task import Task
@@ -39,6 +43,7 @@ class Batch:
         history: What earlier runs have done of it.
         folder: The run's folder.
         check: What the first pass found.
+        estimate: What it saw that prices depend on.
         retry_failed: Whether what failed before is tried again.
         from_failed: Whether the tasks are those of the folder's own ``failed.jsonl``.
         command: What to type to go on.
@@ -56,6 +61,7 @@ class Batch:
     command: str
     folder: Path
     check: Check
+    estimate: Estimate
     limit: int | None
     seconds: float | None
     expanded: bool
@@ -64,6 +70,7 @@ class Batch:
     tally: Tally = attrs.field(factory=Tally, init=False)
     _begun: bool = attrs.field(default=False, init=False)
     _journal: Path | None = attrs.field(default=None, init=False)
+    _price: Cost | None = attrs.field(default=None, init=False)
 
     async def work(self, studio: AsyncStudio) -> int:
         """Run the tasks and return the exit code."""
@@ -77,6 +84,7 @@ class Batch:
                     # Only now does nobody else write here.
                     results.open()
                     self.history.renew(self.read, expanded=self.expanded)
+                    self._price = self.estimate.price(studio)
                     for outcome in self.history.missing_results():
                         results.repair(outcome)
                     self._begin(studio, stop)
@@ -87,21 +95,29 @@ class Batch:
                 # From here on the exit code must not say that nothing was spent.
                 error = caught
             self._finish(results, stop)
-        return self._conclude(stop, error, seconds=time.monotonic() - began)
+        spending = studio.describe().spending
+        return self._conclude(stop, error, spending, seconds=time.monotonic() - began)
 
     async def check_all(self, studio: AsyncStudio) -> int:
         """Let the provider check every task without running it; return the exit code."""
         wrong = 0
+        prices = Totals()
+        known = True
         async with studio:
             for line in self.read():
                 if line.task is None:
                     continue
                 try:
                     studio.check(line.task)
+                    price = studio.price(line.task)
                 except TaskError as error:
                     wrong += 1
                     if wrong <= _SHOWN:
                         say(f"line {line.number}: {error}")
+                    continue
+                known = known and price is not None
+                prices.add(price or FREE)
+            self._price = prices.only if known else None
             todo = self._first_line(studio)
         if wrong:
             say(f"error: {wrong} of {self.check.count} tasks cannot be run")
@@ -122,7 +138,11 @@ class Batch:
 
     def _first_line(self, studio: AsyncStudio) -> str:
         done = self.history.found["done"]
-        return first_line(studio.describe(), self._todo, before=done, expanded=self.expanded)
+        # What expanders make of the tasks, nobody has asked for yet.
+        price = None if self.expanded else part_of(self._price, self._todo, self.check.count)
+        return first_line(
+            studio.describe(), self._todo, price=price, before=done, expanded=self.expanded
+        )
 
     def _begin(self, studio: AsyncStudio, stop: Stop) -> None:
         self._begun = True
@@ -197,7 +217,9 @@ class Batch:
         limited = self.limit is not None and self.tally.begun >= self.limit
         return limited or stop.reason is not None
 
-    def _conclude(self, stop: Stop, error: Exception | None, *, seconds: float) -> int:
+    def _conclude(
+        self, stop: Stop, error: Exception | None, spending: Spending, *, seconds: float
+    ) -> int:
         unfinished = self._unfinished(stop) or error is not None
         for text in self.tally.warnings:
             self.voice.note(f"warning: {text}")
@@ -213,7 +235,11 @@ class Batch:
                 f"{self.tally.uncertain} held because a submit had no answer: there may be jobs"
                 " that are billed; --retry-uncertain submits them again and may pay twice"
             )
-        self.voice.note(last_line(self.tally, left=self._left, seconds=seconds))
+        price = part_of(self._price, self._left, self.check.count)
+        words = last_line(
+            self.tally, left=self._left, price=price, seconds=seconds, spending=spending
+        )
+        self.voice.note(words)
         return self.tally.code(interrupted=stop.reason == "interrupted", unfinished=unfinished)
 
     def _early_end(self, stop: Stop) -> str:

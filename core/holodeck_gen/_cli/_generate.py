@@ -19,7 +19,7 @@ from holodeck_gen._cli._work import Stop, outcomes, signals
 from holodeck_gen._outcome import Failure
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen._task import Task
-from holodeck_gen.errors import InvalidTaskError, PausedError
+from holodeck_gen.errors import ConfigError, InvalidTaskError, PausedError
 
 if TYPE_CHECKING:
     from holodeck_gen._cli._options import Given
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 #: Used where nobody chose; it costs nothing.
 FALLBACK = "procedural"
+_NOTHING_SPENT = (InvalidTaskError, ConfigError)
 
 
 @click.command()
@@ -99,7 +100,7 @@ class _Work:
                     # Its cause was told with the task that met it.
                     if not self.errors:
                         tell(error)
-        if self.errors and all(isinstance(each, InvalidTaskError) for each in self.errors):
+        if self.errors and all(isinstance(each, _NOTHING_SPENT) for each in self.errors):
             return BAD_INPUT
         interrupted = stop.reason == "interrupted"
         return self.tally.code(interrupted=interrupted, unfinished=not self.tally.begun)

@@ -19,6 +19,7 @@ from holodeck_gen._cli._voice import emit_json
 from holodeck_gen._codec import to_json
 from holodeck_gen._collect import Collector, dismiss
 from holodeck_gen._journal_file import JOURNAL
+from holodeck_gen._money import moneys
 from holodeck_gen._place import left_behind
 from holodeck_gen.errors import ConfigError, GenerationError, UnknownNameError
 
@@ -203,8 +204,7 @@ def _journals(out: Path | None, config: Config) -> Sequence[Path]:
 
 def _show(found: _audit.Status) -> None:
     parts = [f"{count} {state}" for state, count in found.tasks.items() if count]
-    if found.cost:
-        parts.append(f"{found.cost.amount} {found.cost.currency}")
+    parts += _spending(found)
     parts.append(f"owned by {found.owner}" if found.owner else "nobody works on it")
     if found.paused:
         since = f"{datetime.fromtimestamp(found.paused.since):%Y-%m-%d %H:%M:%S}"
@@ -212,6 +212,18 @@ def _show(found: _audit.Status) -> None:
     if found.changed_at:
         parts.append(f"last written {datetime.fromtimestamp(found.changed_at):%Y-%m-%d %H:%M:%S}")
     click.echo(f"{found.journal.parent}: {' · '.join(parts)}")
+
+
+def _spending(found: _audit.Status) -> list[str]:
+    spending = found.spending
+    words = [f"{spending.words()} spent"] if spending.words() else []
+    if spending.in_flight:
+        words.append(f"{moneys(spending.in_flight)} in flight")
+    if found.left:
+        words.append(f"about {moneys(found.left)} for what waits")
+    if spending.unpriced:
+        words.append(f"{spending.unpriced} jobs of unknown price")
+    return words
 
 
 def _line(finding: _audit.Finding, journal: Path | None) -> str:

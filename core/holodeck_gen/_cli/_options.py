@@ -21,7 +21,7 @@ _Command: TypeAlias = Callable[..., Any]
 
 #: Task fields that an option sets where a task says nothing.
 _FIELDS = ("kind", "model", "size", "seed", "n", "style", "negative_prompt")
-_SETTINGS = ("provider", "concurrency", "store")
+_SETTINGS = ("provider", "concurrency", "budget", "store")
 _LISTS = ("rewrite", "expand", "process")
 
 
@@ -157,6 +157,7 @@ _WORK = (
     click.option("--style", metavar="NAME", help="The provider's name of a style."),
     click.option("--negative-prompt", metavar="TEXT", help="What to avoid."),
     click.option("--concurrency", metavar="N|auto|MIN-MAX", help="Jobs at once."),
+    click.option("--budget", metavar="AMOUNT", help="What all jobs may cost, such as 10CNY."),
     click.option("--expand", multiple=True, metavar="NAME", help="Make many tasks of one."),
     click.option("--rewrite", multiple=True, metavar="NAME", help="Change prompts first."),
     click.option("--process", multiple=True, metavar="NAME", help="Change finished files."),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from holodeck_gen._cli._batch import Batch
+from holodeck_gen._cli._estimate import Estimate
 from holodeck_gen._cli._exit import BAD_INPUT, say
 from holodeck_gen._cli._history import History
 from holodeck_gen._cli._options import voice_options, work_options
@@ -98,6 +99,7 @@ def run(
       holodeck-gen run prompts.txt -p procedural -o out/ --size 1024x1024 --for 8h
       shuf prompts.txt | holodeck-gen run - -p procedural -o out/ --limit 10
       holodeck-gen run tasks.csv -p procedural -o out/ --dry-run
+      holodeck-gen run tasks.csv -p hunyuan -o out/ --budget 10CNY
 
     \b
     Exit codes: 0 done, 1 bad input or configuration, 2 usage, 3 some tasks failed,
@@ -128,7 +130,8 @@ def run(
         history = History.of(config, folder, resume=config.get("resume", "if-possible"))
         expanded = bool(config.get("expand"))
         lines = history.matched(read_tasks(readable, **reading), expanded=expanded)
-        check = check_tasks(lines)
+        estimate = Estimate()
+        check = check_tasks(estimate.watched(lines))
         _tell_bad(check, voice, skip=skip_invalid)
         if not dry_run:
             _prepare(folder)
@@ -140,6 +143,7 @@ def run(
             command=_command(source),
             folder=folder,
             check=check,
+            estimate=estimate,
             limit=limit,
             seconds=_seconds(span, until),
             expanded=expanded,

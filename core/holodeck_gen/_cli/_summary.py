@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._artifact import Cost
 from holodeck_gen._cli import _exit
+from holodeck_gen._money import money, moneys
 from holodeck_gen._outcome import Failure, Outcome
 from holodeck_gen.errors import SubmitUncertainError
 
 if TYPE_CHECKING:
+    from holodeck_gen._money import Spending
     from holodeck_gen._studio import StudioInfo
 
-_SIGNS = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£"}
 #: Different reasons that are remembered; a run must not grow with its failures.
 _REASONS = 50
 _SHOWN = 5
@@ -103,27 +105,61 @@ class Tally:
             self.reasons[reason] += 1
 
 
-def first_line(info: StudioInfo, todo: int, *, before: int = 0, expanded: bool = False) -> str:
-    """What is about to happen: ``procedural · 8 to do · 2 jobs at once · free``."""
+def first_line(
+    info: StudioInfo,
+    todo: int,
+    *,
+    price: Cost | None = None,
+    before: int = 0,
+    expanded: bool = False,
+) -> str:
+    """What is about to happen: ``procedural · 8 to do · 2 jobs at once · free``.
+
+    Args:
+        info: With what.
+        todo: Tasks.
+        price: About what they will cost, if known.
+        before: Tasks that earlier runs have done.
+        expanded: Whether expanders will make other tasks of them.
+    """
     jobs = "1 job" if info.jobs_at_once == 1 else f"{_number(info.jobs_at_once)} jobs"
-    price = "free" if info.billing == "free" else "price unknown"
     verb = "to expand" if expanded else "to do"
     done = f"{_number(before)} done before · " if before else ""
-    return f"{info.provider} · {done}{_number(todo)} {verb} · {jobs} at once · {price}"
+    words = [info.provider, f"{done}{_number(todo)} {verb}", f"{jobs} at once", _price(info, price)]
+    return " · ".join([*words, *_budget(info.spending)])
 
 
-def last_line(tally: Tally, *, left: int, seconds: float) -> str:
-    """What has happened: ``8 done · 1 failed · 4.1 s``."""
+def last_line(
+    tally: Tally,
+    *,
+    left: int,
+    price: Cost | None = None,
+    seconds: float,
+    spending: Spending | None = None,
+) -> str:
+    """What has happened: ``8 done · 1 failed · ¥1.60 · 4.1 s``.
+
+    Args:
+        tally: The outcomes.
+        left: Tasks that were not begun.
+        price: About what they will cost, if known.
+        seconds: How long it took.
+        spending: What was spent, also on what failed; None means that only `tally` tells.
+    """
     counts = [
         (tally.states["failed"], "failed"),
         (tally.states["held"], "held"),
         (tally.bad_lines, "lines skipped"),
-        (left, "left"),
+        (left, f"left (about {money(price)})" if price and price.amount else "left"),
     ]
     before = f" ({_number(tally.before)} before)" if tally.before else ""
     words = [f"{_number(tally.before + tally.states['done'])} done{before}"]
     words += [f"{_number(count)} {word}" for count, word in counts if count]
-    words += [_money(currency, amount) for currency, amount in sorted(tally.costs.items())]
+    if spending is not None:
+        words += [spending.words()] if spending.words() else []
+    else:
+        costs = sorted(tally.costs.items())
+        words += [money(Cost(amount=amount, currency=currency)) for currency, amount in costs]
     return " · ".join([*words, duration(seconds)])
 
 
@@ -141,6 +177,18 @@ def _number(count: int) -> str:
     return f"{count:,}".replace(",", " ")
 
 
-def _money(currency: str, amount: Decimal) -> str:
-    sign = _SIGNS.get(currency)
-    return f"{sign}{amount:.2f}" if sign else f"{amount:.2f} {currency}"
+def _price(info: StudioInfo, price: Cost | None) -> str:
+    if price is not None and price.amount:
+        return f"about {money(price)}"
+    free = info.billing == "free" or price is not None
+    return "free" if free else "price unknown"
+
+
+def _budget(spending: Spending) -> list[str]:
+    if spending.budget is None:
+        return []
+    before = f", {moneys(spending.spent)} of it spent before" if spending.spent else ""
+    words = [f"budget {money(spending.budget)}{before}"]
+    if spending.unpriced:
+        words.append(f"{_number(spending.unpriced)} earlier jobs of unknown price not counted")
+    return words

@@ -28,6 +28,11 @@ HOUR_S = 3600.0
 #: Requests a second of one action, region and account, where a figure is published.
 _RATE = 20.0
 
+#: CNY for one picture, pay as you go: the dearest tier, because a budget must not be passed. Packs
+#: and contracts are for the user's own table of prices.
+#: https://cloud.tencent.com/document/product/1668/90896, read 2026-11-23.
+_PRICE_V3, _PRICE_RAPID, _PRICE_LITE = Decimal("0.2"), Decimal("0.5"), Decimal("0.099")
+
 #: Codes of SubmitHunyuanImageJob with what they mean, for models that know no codes.
 #: https://cloud.tencent.com/document/product/1729/105846
 STYLES = {
@@ -152,8 +157,7 @@ AIART = Dialect(
             submit_rate=_RATE,
             poll_rate=_RATE,
             url_ttl_s=HOUR_S,
-            # https://cloud.tencent.com/document/product/1668/90896, read 2026-11-23.
-            price=Decimal("0.2"),
+            price=_PRICE_V3,
         ),
         Model(
             name="hunyuan-lite",
@@ -167,6 +171,7 @@ AIART = Dialect(
             max_prompt=1024,
             max_jobs=1,
             url_ttl_s=HOUR_S,
+            price=_PRICE_LITE,
         ),
         Model(
             name="hunyuan-rapid",
@@ -191,6 +196,7 @@ AIART = Dialect(
             max_prompt=256,
             max_jobs=1,
             url_ttl_s=HOUR_S,
+            price=_PRICE_RAPID,
         ),
     ),
 )

@@ -140,7 +140,7 @@ class Model:
         submit_rate: Submits a second of one account and region.
         poll_rate: Queries a second of one account and region.
         url_ttl_s: Seconds for which result URLs work.
-        price: Of one picture, in CNY, where it is firm.
+        price: Of one picture, in CNY, where it is published; never less than what is charged.
     """
 
     name: str

@@ -81,6 +81,7 @@ def _list_faults(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
 @click.option(
     "--renew-urls/--no-renew-urls", default=True, help="Whether a query gives a fresh URL."
 )
+@click.option("--bill-failures", is_flag=True, help="Bill what a failed job was to make, too.")
 @click.option("--faults", default="", help="Such as 'drop-after-accept=0.05,http-query@3'.")
 @click.option(
     "--list-faults",
@@ -154,6 +155,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         slot_lag_s=given["slot_lag"],
         url_ttl_s=given["url_ttl"],
         renew_urls=given["renew_urls"],
+        bill_failures=given["bill_failures"],
         faults=given["faults"],
         seed=given["seed"],
         accounts=account,

@@ -112,15 +112,17 @@ class Jobs:
     Args:
         slot_lag_s: Seconds that a slot stays taken after its job's end.
         keep_s: Seconds after which a job and its files are forgotten.
+        bill_failures: Whether pictures are billed that were not made.
 
     Attributes:
         created: How many there were.
         most_at_once: The most that ran at once, by slot key.
-        billed: Pictures of the jobs that are done.
+        billed: Pictures of the jobs that have ended which are to be paid for.
     """
 
     slot_lag_s: float
     keep_s: float
+    bill_failures: bool = False
     created: int = attrs.field(default=0, init=False)
     most_at_once: Counter[str] = attrs.field(factory=Counter, init=False)
     billed: int = attrs.field(default=0, init=False)
@@ -174,7 +176,7 @@ class Jobs:
         """Account for the jobs that have ended."""
         while self._ends and self._ends[0][0] <= now:
             _, _, job = heapq.heappop(self._ends)
-            self.billed += job.made
+            self.billed += job.wish.count if self.bill_failures else job.made
             self._busy_s += job.ends - job.created
 
     def busy_slot_s(self, now: float) -> float:

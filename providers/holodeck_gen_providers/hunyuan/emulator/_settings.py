@@ -61,6 +61,8 @@ class Settings:
         renew_urls: Whether every query gives a fresh address; otherwise its time runs from the
             job's end. What the real service does is not known.
         keep_s: Seconds after which jobs are forgotten.
+        bill_failures: Whether pictures are billed that a job was to make and did not. What the
+            real service does is not known.
         faults: See `_faults`; text or parsed.
         seed: Of everything that is left to chance.
         accounts: Those that exist.
@@ -84,6 +86,7 @@ class Settings:
     url_ttl_s: float | None = attrs.field(default=None, validator=_rate)
     renew_urls: bool = True
     keep_s: float = attrs.field(default=24 * 3600.0, validator=attrs.validators.gt(0))
+    bill_failures: bool = False
     faults: tuple[Fault, ...] = attrs.field(default=(), converter=parse_faults)
     seed: int = 0
     accounts: tuple[Account, ...] = attrs.field(default=(Account(),), converter=_accounts)

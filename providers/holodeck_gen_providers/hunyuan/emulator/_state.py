@@ -45,7 +45,11 @@ class State:
     prompts: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.jobs = Jobs(slot_lag_s=self.settings.slot_lag_s, keep_s=self.settings.keep_s)
+        self.jobs = Jobs(
+            slot_lag_s=self.settings.slot_lag_s,
+            keep_s=self.settings.keep_s,
+            bill_failures=self.settings.bill_failures,
+        )
         self.faults = FaultPlan(self.settings.faults, self.settings.seed)
         self.chance = random.Random(f"{self.settings.seed}/jobs")
         self.durations = random.Random(f"{self.settings.seed}/durations")
@@ -59,6 +63,7 @@ class State:
         self.settings = attrs.evolve(self.settings, **changes)
         self.jobs.slot_lag_s = self.settings.slot_lag_s
         self.jobs.keep_s = self.settings.keep_s
+        self.jobs.bill_failures = self.settings.bill_failures
         if "faults" in changes:
             self.faults = FaultPlan(self.settings.faults, self.settings.seed)
 
