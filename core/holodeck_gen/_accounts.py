@@ -154,9 +154,11 @@ class Accounts:
 
     @property
     def paused(self) -> PausedError | None:
-        """The first pause, if any account is paused."""
-        pauses = (self._everywhere, *(each.paused for each in self._accounts.values()))
-        return next((pause for pause in pauses if pause), None)
+        """Why nothing more may be submitted, if every account in use is paused."""
+        if self._everywhere is not None or not self._accounts:
+            return self._everywhere
+        pauses = [each.paused for each in self._accounts.values()]
+        return pauses[0] if all(pauses) else None
 
 
 def limits_of(provider: Provider, task: Task) -> Limits:

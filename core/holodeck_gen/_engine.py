@@ -17,6 +17,7 @@ from holodeck_gen._outcome import Failure, Outcome, Result, State
 from holodeck_gen._part import HELD, Life, PartRunner, Share
 from holodeck_gen._place import is_invocation
 from holodeck_gen._provider import Prepared, Provider
+from holodeck_gen._route import Router
 from holodeck_gen._settings import Settings
 from holodeck_gen._stages import Rewriter
 from holodeck_gen._task import Task
@@ -45,8 +46,8 @@ _log = Logger("holodeck_gen.engine")
 class Engine:
     """Runs tasks. Everything it needs is handed in."""
 
-    #: Returns the provider for a task.
-    choose: Callable[[Task], Provider]
+    #: Finds a provider and account for a task.
+    router: Router
     #: Returns the provider that a task was put to in an earlier run.
     choose_again: Callable[[Task, Plan], Provider]
     #: Starts what the studio waits for.
@@ -195,6 +196,22 @@ class Engine:
         error = TaskCancelledError(f"cancelled{rest}", job_id=next(iter(ids), None))
         return self.failure(life, error, state="held" if ids or life.owed else "cancelled")
 
+    def check(self, task: Task) -> Prepared:
+        """Prepare `task` for the first provider that can do it.
+
+        Raises:
+            InvalidTaskError: None can.
+        """
+        first: InvalidTaskError | None = None
+        for pool in self.router.pools(task):
+            for provider in pool.members:
+                try:
+                    return self.prepare(task, provider)
+                except InvalidTaskError as error:
+                    first = first or error
+        assert first is not None
+        raise first
+
     def prepare(self, task: Task, provider: Provider) -> Prepared:
         """Ask the provider to translate `task`; its faults become errors of the task."""
         try:
@@ -216,34 +233,52 @@ class Engine:
         # What was sent keeps its words; a rewriter that was added later has nothing to say.
         sent = entry.plan is not None and any(p.state != "admitted" for p in entry.parts.values())
         task = entry.rewritten or (entry.task if sent else await self._rewrite(entry))
-        plan = await self._plan(life, entry, task)
+        if sent:
+            assert entry.plan is not None
+            # As it was: something may come of that yet.
+            life.bind(self.choose_again(task, entry.plan))
+            parts = await self._parts(life, task, entry.plan)
+            return self._assemble(life, entry, task, entry.plan, parts)
+        with await self.router.route(life, task, entry.part(0), self.draft) as route:
+            while True:
+                plan = await route.next()
+                await self.journal.planned(entry, plan)
+                parts = await self._parts(life, task, plan)
+                if not route.goes_on(parts):
+                    return self._assemble(life, entry, task, plan, parts)
+
+    async def _parts(self, life: Life, task: Task, plan: Plan) -> list[Part]:
+        """Make every part as it is planned."""
+        assert life.entry is not None
+        entry = life.entry
         shares = [
-            Share(index=i, task=share, request=request, offset=i * plan.per_job, plan=plan)
+            Share(
+                index=i,
+                task=share,
+                request=request,
+                offset=i * plan.per_job,
+                plan=plan,
+                group=life.group_of(task),
+            )
             for i, (share, request) in enumerate(
                 zip(split(task, plan.per_job), plan.requests, strict=True)
             )
         ]
         if len(shares) == 1:
-            parts = [await self.parts.run(life, entry, shares[0])]
-        else:
-            async with asyncio.TaskGroup() as group:
-                running = [
-                    group.create_task(self.parts.run(life, entry, share)) for share in shares
-                ]
-            parts = [each.result() for each in running]
-        return self._assemble(life, entry, task, plan, parts)
+            return [await self.parts.run(life, entry, shares[0])]
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(self.parts.run(life, entry, share)) for share in shares]
+        return [each.result() for each in running]
 
-    async def _plan(self, life: Life, entry: Entry, task: Task) -> Plan:
-        """How the task is put to a provider: as it was, where something may come of that yet."""
-        if entry.plan is not None and any(
-            part.state != "admitted" for part in entry.parts.values()
-        ):
-            life.provider = self.choose_again(task, entry.plan)
-            return entry.plan
-        provider = life.provider = self.choose(task)
+    def draft(self, task: Task, provider: Provider) -> Plan:
+        """How the task would be put to a provider.
+
+        Raises:
+            TaskError: It cannot be.
+        """
         per_job = self.prepare(task, provider).per_job
         prepared = [self.prepare(share, provider) for share in split(task, per_job)]
-        plan = Plan(
+        return Plan(
             provider=provider.name,
             account=provider.account_key(),
             per_job=per_job,
@@ -252,8 +287,6 @@ class Engine:
             warnings=prepared[0].warnings,
             seed_effective=prepared[0].seed_effective,
         )
-        await self.journal.planned(entry, plan)
-        return plan
 
     def _tell_admitted(self, entry: Entry) -> None:
         if entry.replaces:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from holodeck_gen._accounts import Account
+from holodeck_gen._berth import Berth
 from holodeck_gen._calls import bounded, words
 from holodeck_gen._gate import Gate, Slot
 from holodeck_gen._journal import PartKey
@@ -81,11 +82,15 @@ class Job:
     #: Told of an answer that came at once, before anything can interrupt; makes it durable.
     answered: Callable[[JobStatus], Awaitable[None]] | None = None
     attempts: int = 0
+    #: Where the slot to begin with is, if its task has one already.
+    berth: Berth | None = None
     ref: JobRef | None = attrs.field(default=None, init=False)
     wait_s: float = attrs.field(default=0.0, init=False)
     run_s: float = attrs.field(default=0.0, init=False)
     #: Whether a submit was sent whose job may be running.
     may_run: bool = attrs.field(default=False, init=False)
+    #: Whether the answer to a submit was lost, so that a later refusal proves nothing about it.
+    lost: bool = attrs.field(default=False, init=False)
     _ended: bool = attrs.field(default=False, init=False)
 
     @property
@@ -117,16 +122,18 @@ class Job:
         again = False
         while True:
             self.account.check()
-            slot = await self.gate.slot(
-                key=self.key.submit_key, priority=priority, group=group, again=again
-            )
-            self.wait_s = clock() - began
+            slot = self.berth.take() if self.berth else None
+            if slot is None:
+                slot = await self.gate.slot(
+                    key=self.key.submit_key, priority=priority, group=group, again=again
+                )
+            self.wait_s = clock() - began + (self.berth.wait_s if self.berth else 0.0)
             submit = partial(self._submit, slot, request, submits)
             try:
                 return await self._hold(slot, submit, clock())
             except SlotRefusedError:
-                if self.open:
-                    # It came for a poll: this job exists.
+                if self.open or (self.berth is not None and self.berth.roams):
+                    # It came for a poll: this job exists. Or another account may have room.
                     raise
                 again = True
 

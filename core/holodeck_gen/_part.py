@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from holodeck_gen._accounts import Accounts
+from holodeck_gen._berth import Berth
 from holodeck_gen._cache import Cache
 from holodeck_gen._delivery import Delivery, Part, as_recorded
 from holodeck_gen._fetch import Fetcher, RawFile
@@ -30,6 +31,7 @@ from holodeck_gen.errors import (
     JournalError,
     PausedError,
     ProviderError,
+    SlotRefusedError,
     StorageError,
     SubmitUncertainError,
 )
@@ -56,16 +58,20 @@ class Life:
         entry: Its place in the journal, once it is admitted.
         admitted: Set when the journal knows it.
         held: Whether a job may still be running, or was never allowed to start.
+        group: The call of ``map`` that it came with, if it did.
+        berth: The slot that its first job begins with, if it has one already.
     """
 
     index: int
     task: Task
+    group: str | None = None
     entry: Entry | None = None
     provider: Provider | None = None
     jobs: list[Job] = attrs.field(factory=list)
     deliveries: list[Delivery] = attrs.field(factory=list)
     began: float = 0.0
     held: bool = False
+    berth: Berth | None = None
     admitted: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     @property
@@ -77,6 +83,15 @@ class Life:
     def sent(self) -> bool:
         """Whether anything was submitted for it."""
         return any(job.attempts for job in self.jobs)
+
+    def group_of(self, task: Task) -> str | None:
+        """Names the tasks with which `task`, after rewriting, takes turns for slots."""
+        return task.affinity or self.group
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is, or may be, a job of it."""
+        return any(job.may_run or job.lost or job.ref is not None for job in self.jobs)
 
     @property
     def owed(self) -> bool:
@@ -95,6 +110,18 @@ class Life:
         """The provider's jobs so far."""
         return tuple(job.job_id for job in self.jobs if job.job_id)
 
+    def bind(self, provider: Provider, berth: Berth | None = None) -> None:
+        """Put it to `provider`; another one may have refused it, so that there is no job."""
+        assert self.entry is not None
+        parts = dict(self.entry.parts)
+        for job in self.jobs:
+            record = parts.get(job.key.index, PartRecord())
+            parts[job.key.index] = attrs.evolve(record, attempt=job.attempts)
+        self.entry = attrs.evolve(self.entry, parts=parts)
+        self.jobs.clear()
+        self.deliveries.clear()
+        self.provider, self.berth = provider, berth
+
 
 @attrs.frozen(kw_only=True)
 class Share:
@@ -106,6 +133,7 @@ class Share:
         request: Exactly what is submitted.
         offset: How many pictures come before it.
         plan: Of the whole task.
+        group: Names the tasks among which slots are shared out in turn.
     """
 
     index: int
@@ -113,6 +141,7 @@ class Share:
     request: JsonObject
     offset: int
     plan: Plan
+    group: str | None = None
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -166,6 +195,9 @@ class PartRunner:
                     return Part(error=error)
             elif isinstance(error, JournalError):
                 self.accounts.pause(PausedError(f"paused: {error}"))
+            if isinstance(error, SlotRefusedError) and job.berth is not None and not job.open:
+                # It looks for room elsewhere.
+                return Part(error=error)
             if job.open or isinstance(error, HELD):
                 life.held = True
                 return Part(error=error)
@@ -177,6 +209,10 @@ class PartRunner:
             crash.__cause__ = fault
             life.held = life.held or job.open
             return Part(error=crash) if job.open else await _failed(life, delivery, crash)
+        finally:
+            if job.berth is not None:
+                # Taken long ago, or not needed: the picture was cached.
+                job.berth.close()
 
     async def _run(self, job: Job, delivery: Delivery, share: Share, record: PartRecord) -> Part:
         key: str | None = None
@@ -235,7 +271,9 @@ class PartRunner:
             return await job.resume(job.ref, age_s=max(0.0, self.wall_clock() - accepted))
         if self.submitter is None:
             raise PausedError("not submitted: only what is paid for is collected")
-        return await job.run(share.request, self.submitter, priority=share.task.priority)
+        return await job.run(
+            share.request, self.submitter, priority=share.task.priority, group=share.group
+        )
 
     def _job(self, life: Life, entry: Entry, share: Share, record: PartRecord) -> Job:
         assert life.provider is not None
@@ -251,6 +289,7 @@ class PartRunner:
             attempts=record.attempt,
         )
         job.ref = record.job
+        job.berth = life.berth if share.index == 0 else None
         return job
 
 

@@ -94,6 +94,7 @@ class ScriptedProvider:
     """
 
     name: str = "scripted"
+    account: str = "test"
     billing: Billing = "paid"
     limits: Limits = attrs.field(factory=lambda: Limits(max_jobs=2))
     scripts: Mapping[str, Script] = attrs.field(factory=dict)
@@ -118,8 +119,8 @@ class ScriptedProvider:
     _sent: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def account_key(self) -> str:
-        """One account."""
-        return f"{self.name}:test"
+        """The name and the account."""
+        return f"{self.name}:{self.account}"
 
     def quota_key(self, task: Task) -> str:
         """One quota for each kind."""

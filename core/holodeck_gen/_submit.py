@@ -191,6 +191,7 @@ class Submitter:
             job_id=_text_of(error, "job_id"),
         )
         uncertain.__cause__ = error
+        job.lost = True
         await self.journal.record(job.key, Uncertain(error=uncertain))
         again = TransientError(
             f"submit to {job.provider.name} failed: {words(error)}",
