@@ -91,6 +91,8 @@ class Job:
     may_run: bool = attrs.field(default=False, init=False)
     #: Whether the answer to a submit was lost, so that a later refusal proves nothing about it.
     lost: bool = attrs.field(default=False, init=False)
+    #: Whether the submits so far, if any, made no job; until the next one has its slot.
+    refused: bool = attrs.field(default=False, init=False)
     _ended: bool = attrs.field(default=False, init=False)
 
     @property
@@ -157,6 +159,7 @@ class Job:
         accepted: float,
     ) -> JobStatus:
         clock = asyncio.get_running_loop().time
+        self.refused = False
         try:
             status = await submit() if submit else None
             if status is None:
@@ -167,6 +170,7 @@ class Job:
         finally:
             self.run_s = clock() - accepted
             if not self.open:
+                self.refused = not self._ended
                 slot.release(clean=self._ended)
             else:
                 # The provider may still count this job, so the place is not free yet.

@@ -81,8 +81,8 @@ class Life:
 
     @property
     def sent(self) -> bool:
-        """Whether anything was submitted for it."""
-        return any(job.attempts for job in self.jobs)
+        """Whether anything of it was submitted and, as far as is known, not refused."""
+        return any(job.attempts and not job.refused for job in self.jobs)
 
     def group_of(self, task: Task) -> str | None:
         """Names the tasks with which `task`, after rewriting, takes turns for slots."""
@@ -289,6 +289,7 @@ class PartRunner:
             attempts=record.attempt,
         )
         job.ref = record.job
+        job.refused = record.state == "admitted"
         job.berth = life.berth if share.index == 0 else None
         return job
 

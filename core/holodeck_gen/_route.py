@@ -171,6 +171,7 @@ class Route:
                 berth.close()
                 continue
             self.life.bind(draft.provider, berth)
+            _log.debug("task.bound", task=self.life.key, account=draft.plan.account)
             return draft.plan
 
     def goes_on(self, parts: Sequence[Part]) -> bool:
@@ -189,6 +190,9 @@ class Route:
             return False
         self._refused.add(account.key)
         self._note(errors[0], provider)
+        _log.info(
+            "task.refused", task=self.life.key, account=account.key, error=type(errors[0]).__name__
+        )
         # What holds it is the account, and there may be another.
         self.life.held = False
         return True
@@ -209,9 +213,8 @@ class Route:
                 return drafts[0], Berth()
             try:
                 return await self._race(drafts)
-            except PausedError:
-                # All of them, while it waited; each says why.
-                self._drafts(pool)
+            except PausedError as pause:
+                self._note(pause, drafts[0].provider)
         return None
 
     def _allowed(self) -> Sequence[Pool]:

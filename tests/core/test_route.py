@@ -177,6 +177,24 @@ class TestPool:
 
         assert all(outcome.ok for outcome in run_virtual(main()))
 
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_what_was_refused_is_not_submitted_after_a_stop(self, count: int) -> None:
+        """It has no job that could be finished."""
+        pool = accounts(*[1] * count, limits=hg.Limits(max_jobs=2))
+        outcomes: list[hg.Outcome] = []
+
+        async def main() -> None:
+            async with opened(list(pool)) as studio:
+                run = asyncio.ensure_future(drain(studio.map(["a"] * 8), outcomes))
+                await asyncio.sleep(5)
+                await studio.stop(finish_jobs=True)
+                await run
+
+        run_virtual(main())
+        assert jobs(*pool) == [1] * count
+        assert sorted(outcome.state for outcome in outcomes)[-count:] == ["done"] * count
+        assert len(outcomes) == 8
+
     def test_a_cached_picture_keeps_no_slot(self, tmp_path: Path) -> None:
         """Neither from the task's other pictures nor from other tasks."""
         cats = [hg.Task("a cat", seed=1), hg.Task("a cat", seed=1, n=3)]
