@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._accounts import Account
 from holodeck_gen._gate import Gate, Slot
-from holodeck_gen.errors import PausedError
+from holodeck_gen.errors import PausedError, TransientError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable
+
+#: Seconds until it is looked again whether an account is well.
+LOOK_AGAIN_S = 5.0
+
+
+class MovesOnError(TransientError):
+    """A job has better chances at another account; nothing of it was made here."""
+
+    proves_not_created = True
 
 
 @attrs.define(eq=False)
@@ -20,12 +31,12 @@ class Berth:
 
     Attributes:
         wait_s: Seconds until it was free.
-        roams: Whether the job, if it is refused its slot, gives way to one at another account.
+        others: Accounts that could take the job instead.
     """
 
     _slot: Slot | None = None
     wait_s: float = attrs.field(default=0.0, kw_only=True)
-    roams: bool = attrs.field(default=False, kw_only=True)
+    others: Sequence[Account] = attrs.field(default=(), kw_only=True)
 
     def take(self) -> Slot | None:
         """The slot, for the one who gives it back from now on."""
@@ -39,7 +50,13 @@ class Berth:
 
 
 async def first_slot(
-    gates: Sequence[Gate], *, key: str, priority: int, group: str | None, again: bool
+    gates: Sequence[Gate],
+    *,
+    welcome: Callable[[int], bool],
+    key: str,
+    priority: int,
+    group: str | None,
+    again: bool,
 ) -> tuple[int, Slot]:
     """Wait at several gates, and leave the others when one has given a slot.
 
@@ -47,6 +64,8 @@ async def first_slot(
 
     Args:
         gates: Where; of those with room now the one with most comes first.
+        welcome: Whether to begin to wait at the gate of this place in `gates`; looked at again
+            every `LOOK_AGAIN_S`. Where none is, all are.
         key: As for `Gate.slot`, like the others.
 
     Returns:
@@ -55,17 +74,19 @@ async def first_slot(
     Raises:
         PausedError: Every gate has dismissed those who wait.
     """
-    places = sorted(range(len(gates)), key=lambda i: gates[i].held - gates[i].ceiling)
-    turns = {
-        asyncio.ensure_future(
-            gates[place].slot(key=key, priority=priority, group=group, again=again)
-        ): place
-        for place in places
-    }
+    left = sorted(range(len(gates)), key=lambda place: gates[place].held - gates[place].ceiling)
+    turns: dict[asyncio.Future[Slot], int] = {}
     pause = PausedError("paused: there is nothing to wait for")
     try:
-        while turns:
-            done, _ = await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
+        while left or turns:
+            for place in [each for each in left if welcome(each)] or ([] if turns else [*left]):
+                left.remove(place)
+                waiting = gates[place].slot(key=key, priority=priority, group=group, again=again)
+                turns[asyncio.ensure_future(waiting)] = place
+            look_again = LOOK_AGAIN_S if left else None
+            done, _ = await asyncio.wait(
+                turns, timeout=look_again, return_when=asyncio.FIRST_COMPLETED
+            )
             for turn in [each for each in turns if each in done]:
                 place = turns.pop(turn)
                 try:

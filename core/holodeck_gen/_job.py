@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import attrs
 
 from holodeck_gen._accounts import Account
-from holodeck_gen._berth import Berth
+from holodeck_gen._berth import Berth, MovesOnError
 from holodeck_gen._calls import bounded, words
 from holodeck_gen._gate import Gate, Slot
 from holodeck_gen._journal import PartKey
@@ -134,7 +134,7 @@ class Job:
             try:
                 return await self._hold(slot, submit, clock())
             except SlotRefusedError:
-                if self.open or (self.berth is not None and self.berth.roams):
+                if self.open or (self.berth is not None and self.berth.others):
                     # It came for a poll: this job exists. Or another account may have room.
                     raise
                 again = True
@@ -200,6 +200,18 @@ class Job:
             raise
         slot.accepted()
         return status
+
+    def check_health(self) -> None:
+        """Find out whether to wait until the service is well again.
+
+        Raises:
+            MovesOnError: Another account would take the job now.
+        """
+        if self.berth is None or self.lost:
+            return
+        others = self.berth.others
+        if not self.account.takes_submits and any(other.takes_submits for other in others):
+            raise MovesOnError(f"{self.provider.name} takes no submit now at {self.account.key}")
 
     async def renewed(self) -> JobStatus | None:
         """Ask an ended job once more, for addresses that have not expired."""

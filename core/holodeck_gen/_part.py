@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from holodeck_gen._accounts import Accounts
-from holodeck_gen._berth import Berth
+from holodeck_gen._berth import Berth, MovesOnError
 from holodeck_gen._cache import Cache
 from holodeck_gen._delivery import Delivery, Part, as_recorded
 from holodeck_gen._fetch import Fetcher, RawFile
@@ -195,7 +195,7 @@ class PartRunner:
                     return Part(error=error)
             elif isinstance(error, JournalError):
                 self.accounts.pause(PausedError(f"paused: {error}"))
-            if isinstance(error, SlotRefusedError) and job.berth is not None and not job.open:
+            if isinstance(error, MovesOnError | SlotRefusedError) and not life.begun:
                 # It looks for room elsewhere.
                 return Part(error=error)
             if job.open or isinstance(error, HELD):

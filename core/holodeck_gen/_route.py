@@ -10,6 +10,7 @@ of it was made, and only for a reason of `fails_over`::
     AuthError, BillingError    a refused submit    yes                   yes
     PausedError                the account         yes                   yes
     SlotRefusedError           a refused submit    whichever has room    no: it waits
+    MovesOnError               an unwell service   whichever is well     no: it waits
     anything else                                  no                    no
 
 Among the rest are `ContentRejectedError`, because what one provider's moderation refuses is not
@@ -26,7 +27,7 @@ import attrs
 
 from holodeck_gen._accounts import Account, Accounts
 from holodeck_gen._affinity import Affinities, AffinityGroup
-from holodeck_gen._berth import Berth, first_slot
+from holodeck_gen._berth import Berth, MovesOnError, first_slot
 from holodeck_gen._calls import told
 from holodeck_gen._gate import Gate
 from holodeck_gen._journal import PartKey, Plan
@@ -78,6 +79,7 @@ class _Draft:
     """A task as one account would do it."""
 
     provider: Provider
+    account: Account
     gate: Gate
     plan: Plan
 
@@ -181,7 +183,7 @@ class Route:
         account = self.accounts.of(provider)
         errors = [part.error for part in parts if part.error is not None]
         made = self.life.begun or len(errors) < len(parts)
-        self._again = not made and isinstance(errors[0], SlotRefusedError)
+        self._again = not made and isinstance(errors[0], MovesOnError | SlotRefusedError)
         fails = not made and all(fails_over(error, account) for error in errors)
         self._leave(made=made)
         if self._again:
@@ -248,7 +250,7 @@ class Route:
                 self._note(error, provider)
                 continue
             gate = account.gate(provider, self.task)
-            drafts.append(_Draft(provider=provider, gate=gate, plan=plan))
+            drafts.append(_Draft(provider=provider, account=account, gate=gate, plan=plan))
         return drafts
 
     async def _race(self, drafts: Sequence[_Draft]) -> tuple[_Draft, Berth]:
@@ -261,14 +263,17 @@ class Route:
         began = clock()
         chosen, slot = await first_slot(
             [draft.gate for draft in drafts],
+            welcome=lambda place: drafts[place].account.takes_submits,
             key=self.key.submit_key,
             priority=self.task.priority,
             group=self.life.group_of(self.task),
             again=self._again,
         )
         draft = drafts[chosen]
-        roams = len(draft.plan.requests) == 1
-        return draft, Berth(slot, wait_s=clock() - began, roams=roams)
+        # A task whose parts are on their way already does not move.
+        alone = len(draft.plan.requests) == 1
+        others = [each.account for each in drafts if each is not draft] if alone else []
+        return draft, Berth(slot, wait_s=clock() - began, others=others)
 
     def _note(self, error: GenerationError, provider: Provider) -> None:
         if isinstance(error, TaskError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._berth import MovesOnError
 from holodeck_gen._calls import bounded, finish, words
 from holodeck_gen._journal import Journal, Refused, Submitted, Submitting, Uncertain
 from holodeck_gen._log import Logger
@@ -61,6 +62,7 @@ class Submitter:
         """
 
         async def send(cost: int) -> JobStatus | None:
+            job.check_health()
             with await self._leave(job, cost):
                 # The account may have been paused while this waited for its slot or its turn.
                 job.account.check()
@@ -84,7 +86,7 @@ class Submitter:
                 self.settings.submit_policy(),
                 on_retry=on_retry,
                 excused=excused,
-                final=(SlotRefusedError,),
+                final=(SlotRefusedError, MovesOnError),
             )
         except SlotRefusedError as error:
             _pause_if_long(job, error, error.retry_after or 0.0)

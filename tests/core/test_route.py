@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import holodeck_gen as hg
 from helpers import FakeStore, collect, drain, failure_of, no_plugins, opened, result_of
-from holodeck_gen._audit import providers_of
+from holodeck_gen._audit import providers_of, reading
+from holodeck_gen._journal_rows import PAUSED
 from holodeck_gen.errors import (
     AuthError,
     BillingError,
@@ -38,10 +39,14 @@ if TYPE_CHECKING:
 
 @attrs.define(kw_only=True)
 class Choosy(ScriptedProvider):
-    """Refuses some prompts before any cost, and every submit when its credit is used up."""
+    """Refuses some prompts before any cost, and every submit when its credit is used up.
+
+    Until `dead_until` it cannot be reached.
+    """
 
     refuses: frozenset[str] = frozenset()
     credit: int = 1_000_000
+    dead_until: float = 0.0
 
     def prepare(self, task: hg.Task) -> hg.Prepared:
         if task.prompt in self.refuses:
@@ -49,6 +54,10 @@ class Choosy(ScriptedProvider):
         return super().prepare(task)
 
     async def submit(self, request: hg.JsonObject, *, key: str) -> hg.JobRef | hg.JobStatus:
+        now = asyncio.get_running_loop().time()
+        if now < self.dead_until:
+            self.submits.append(now)
+            raise TransientError("connection refused", not_created=True)
         if len(self.jobs) >= self.credit:
             raise BillingError("no credit")
         return await super().submit(request, key=key)
@@ -81,6 +90,15 @@ def run_all(
     return run_virtual(main())
 
 
+async def makespan(pool: Sequence[ScriptedProvider], tasks: Sequence[str]) -> float:
+    clock = asyncio.get_running_loop().time
+    async with opened(list(pool)) as studio:
+        began = clock()
+        outcomes = await collect(studio.map(tasks))
+        assert all(outcome.ok for outcome in outcomes)
+        return clock() - began
+
+
 def jobs(*providers: ScriptedProvider) -> list[int]:
     return [len(each.jobs) for each in providers]
 
@@ -90,19 +108,9 @@ class TestPool:
     def test_unequal_accounts_are_busy_to_the_end(self, tasks: int) -> None:
         """Two and five slots are as good as seven."""
         pool = accounts(2, 5)
-        loop_time = 0.0
-
-        async def main() -> list[hg.Outcome]:
-            nonlocal loop_time
-            async with opened(list(pool)) as studio:
-                began = asyncio.get_running_loop().time()
-                outcomes = await collect(studio.map([f"task {i}" for i in range(tasks)]))
-                loop_time = asyncio.get_running_loop().time() - began
-                return outcomes
-
-        assert all(outcome.ok for outcome in run_virtual(main()))
+        took = run_virtual(makespan(pool, [f"task {i}" for i in range(tasks)]))
         ideal = math.ceil(tasks / 7) * 10.0
-        assert ideal <= loop_time <= 1.05 * ideal
+        assert ideal <= took <= 1.05 * ideal
         assert sum(jobs(*pool)) == tasks
         assert [each.most_at_once for each in pool] == [2, 5]
 
@@ -123,6 +131,45 @@ class TestPool:
         order = [int(job.request["prompt"]) for job in free.jobs.values()]
         assert all(abs(number - place) <= 1 for place, number in enumerate(order)), order
 
+    @pytest.mark.parametrize("tasks", [20, 100])
+    def test_an_account_whose_service_is_dead_leaves_the_work_to_the_others(
+        self, tasks: int
+    ) -> None:
+        dead, good = accounts(3, 2)
+        dead.dead_until = math.inf
+        ends: list[float] = []
+
+        async def main() -> None:
+            async with opened([dead, good]) as studio:
+                async for outcome in studio.map([f"task {i}" for i in range(tasks)]):
+                    assert outcome.ok
+                    ends.append(asyncio.get_running_loop().time())
+
+        run_virtual(main())
+        assert ends[-1] <= 1.05 * tasks / 2 * 10
+        # It is tried once a minute.
+        assert 5 <= len(dead.submits) <= 7 + ends[-1] / 60
+        assert jobs(dead, good) == [0, tasks]
+
+    def test_a_task_whose_submit_was_lost_stays(self) -> None:
+        """Although its account is unwell then: there may be a job of it."""
+        pool = accounts(1, 1)
+        acts: list[Act] = ["lose", *[TransientError("refused", not_created=True)] * 99]
+        pool[0].scripts = {"first": Script(submits=acts)}
+        outcomes = run_all(pool, ["first", *["a"] * 5], on_uncertain="resubmit")
+        assert failure_of(outcomes[0]).state == "held"
+        assert [outcome.ok for outcome in outcomes[1:]] == [True] * 5
+        prompts = [job.request["prompt"] for each in pool for job in each.jobs.values()]
+        assert prompts.count("first") == 1
+
+    def test_an_account_that_is_well_again_gets_work_again(self) -> None:
+        sick, good = accounts(5, 2)
+        sick.dead_until = 100.0
+        took = run_virtual(makespan([sick, good], [f"task {i}" for i in range(60)]))
+        # It is tried once a minute.
+        assert took <= 160 + 10 * (60 - 2 * 16) / 7 + 20
+        assert jobs(sick)[0] >= 15
+
     def test_a_paused_account_gets_nothing_more_and_the_others_go_on(self) -> None:
         broke, good = accounts(2, 2)
         broke.default = Script(submits=[BillingError("no credit")] * 3)
@@ -130,6 +177,19 @@ class TestPool:
         assert all(outcome.ok for outcome in outcomes)
         assert len(broke.submits) <= 2
         assert jobs(broke, good) == [0, 20]
+
+    def test_a_run_that_goes_on_is_not_remembered_as_paused(self, tmp_path: Path) -> None:
+        runs = Runs(tmp_path / "out")
+        pool = accounts(1, 1, credit=0)
+        pool[1].credit = 99
+        runs.run(*[f"task {i}" for i in range(6)], provider=pool)
+        with reading(runs.journal) as rows:
+            assert rows.meta(PAUSED) is None
+        pool[1].credit = 0
+        with pytest.raises(PausedError):
+            runs.run("one more", provider=pool)
+        with reading(runs.journal) as rows:
+            assert rows.meta(PAUSED) is not None
 
     def test_the_run_pauses_where_all_accounts_are_paused(self) -> None:
         pool = accounts(1, 1, default=Script(submits=[BillingError("no credit")] * 9))
@@ -232,7 +292,7 @@ REFUSALS: list[tuple[Act, bool]] = [
     (ContentRejectedError("not this"), False),
     (JobFailedError("the model is broken", not_created=True), False),
     (ProviderError("refused", not_created=True), False),
-    (TransientError("busy", not_created=True), False),
+    (TransientError("busy", code="Busy", not_created=True), False),
     (AuthError("who knows", not_created=False), False),
     (SubmitUncertainError("who knows"), False),
     ("lose", False),
