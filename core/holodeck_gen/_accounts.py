@@ -92,6 +92,11 @@ class Account:
         """Jobs at once that are allowed now, over all quotas."""
         return sum(gate.ceiling for gate in self._gates.values())
 
+    @property
+    def takes_submits(self) -> bool:
+        """Whether a submit would be sent now, as far as its health goes."""
+        return self.paused is None and self.health.admits("submit")
+
     def close(self) -> None:
         """Keep what was found out for the next run."""
         for gate in self._gates.values():
@@ -131,7 +136,7 @@ class Accounts:
 
     concurrency: Concurrency
     outage_s: float = OUTAGE_S
-    #: Told of a pause when it begins.
+    #: Told of a pause when it is one of all accounts.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
     _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
     _everywhere: PausedError | None = attrs.field(default=None, init=False)
@@ -144,7 +149,7 @@ class Accounts:
                 key=key,
                 concurrency=self.concurrency,
                 outage_s=self.outage_s,
-                on_pause=self.on_pause,
+                on_pause=self._one_paused,
             )
             if self._everywhere is not None:
                 account.pause(self._everywhere)
@@ -174,9 +179,16 @@ class Accounts:
 
     @property
     def paused(self) -> PausedError | None:
-        """The first pause, if any account is paused."""
-        pauses = (self._everywhere, *(each.paused for each in self._accounts.values()))
-        return next((pause for pause in pauses if pause), None)
+        """Why nothing more may be submitted, if every account in use is paused."""
+        if self._everywhere is not None or not self._accounts:
+            return self._everywhere
+        pauses = [each.paused for each in self._accounts.values()]
+        return pauses[0] if all(pauses) else None
+
+    def _one_paused(self, _reason: PausedError) -> None:
+        # While others work, the run is not paused.
+        if (pause := self.paused) is not None:
+            self.on_pause(pause)
 
 
 def limits_of(provider: Provider, task: Task) -> Limits:

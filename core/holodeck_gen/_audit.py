@@ -140,7 +140,8 @@ def providers_of(journal: Path) -> list[str]:
     """
     with reading(journal) as rows:
         settings = rows.meta("settings") or {}
-    names = [name for name, _ in settings.get("provider", ())]
+    # A provider has as many entries as accounts.
+    names = list(dict.fromkeys(name for name, _ in settings.get("provider", ())))
     if not names:
         raise JournalError(f"the journal {journal} does not say which provider it was made with")
     return names

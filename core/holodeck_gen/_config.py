@@ -168,6 +168,24 @@ class Config:
         """
         return self._table("providers", name)
 
+    def provider_accounts(self, name: str) -> tuple[str, list[dict[str, Any]]]:
+        """As `provider_options`, once for each table of ``[[providers.NAME.accounts]]``.
+
+        An account's options win over the provider's; without such tables there is one account.
+
+        Raises:
+            ConfigError: A value is in a variable that is not set, or the accounts are no tables.
+        """
+        use, options = self.provider_options(name)
+        accounts = options.pop("accounts", [{}])
+        tables = isinstance(accounts, list) and all(isinstance(each, dict) for each in accounts)
+        if not tables or not accounts:
+            raise ConfigError(
+                f"providers.{name}.accounts must be tables of options: write"
+                f" [[providers.{name}.accounts]] above each account's own"
+            )
+        return use, [{**options, **account} for account in accounts]
+
     def stage_options(self, name: str) -> tuple[str, dict[str, Any]]:
         """What ``[stages.NAME]`` uses and its options. As `provider_options`."""
         return self._table("stages", name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 
@@ -19,6 +19,7 @@ from holodeck_gen._part import HELD, Life, PartRunner
 from holodeck_gen._place import is_invocation
 from holodeck_gen._prices import price_name
 from holodeck_gen._provider import Prepared, Provider
+from holodeck_gen._route import Router
 from holodeck_gen._settings import Settings
 from holodeck_gen._shares import batched, missing, portion, runs_of, shares_of, split
 from holodeck_gen._stages import Rewriter
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from holodeck_gen._delivery import Part
 
+T = TypeVar("T")
 _log = Logger("holodeck_gen.engine")
 
 
@@ -48,8 +50,8 @@ _log = Logger("holodeck_gen.engine")
 class Engine:
     """Runs tasks. Everything it needs is handed in."""
 
-    #: Returns the provider for a task.
-    choose: Callable[[Task], Provider]
+    #: Finds a provider and account for a task.
+    router: Router
     #: Returns the provider that a task was put to in an earlier run.
     choose_again: Callable[[Task, Plan], Provider]
     #: Starts what the studio waits for.
@@ -201,6 +203,25 @@ class Engine:
         error = TaskCancelledError(f"cancelled{rest}", job_id=next(iter(ids), None))
         return self.failure(life, error, state="held" if ids or life.owed else "cancelled")
 
+    def check(self, task: Task) -> Prepared:
+        """Prepare `task` for the first provider that can do it.
+
+        Raises:
+            InvalidTaskError: None can.
+        """
+        return self._first(task, self.prepare)
+
+    def _first(self, task: Task, put: Callable[[Task, Provider], T]) -> T:
+        first: InvalidTaskError | None = None
+        for pool in self.router.pools(task):
+            for provider in pool.members:
+                try:
+                    return put(task, provider)
+                except InvalidTaskError as error:
+                    first = first or error
+        assert first is not None
+        raise first
+
     def prepare(self, task: Task, provider: Provider) -> Prepared:
         """Ask the provider to translate `task`; its faults become errors of the task."""
         try:
@@ -223,12 +244,8 @@ class Engine:
         Raises:
             TaskError: It cannot be run.
         """
-        provider = self.choose(task)
-        per_job = self.prepare(task, provider).per_job
-        shares = split(task, per_job)
-        prepared = [self.prepare(share, provider) for share in shares]
-        name = price_name(provider.name, prepared[0].model or task.model)
-        return total(self._prices(provider, shares, prepared)), name
+        plan = self._first(task, self.draft)
+        return total(plan.prices), price_name(plan.provider, plan.model)
 
     def _prices(
         self, provider: Provider, shares: Sequence[Task], prepared: Sequence[Prepared]
@@ -248,30 +265,41 @@ class Engine:
         # What was sent keeps its words; a rewriter that was added later has nothing to say.
         sent = entry.plan is not None and any(p.state != "admitted" for p in entry.parts.values())
         task = entry.rewritten or (entry.task if sent else await self._rewrite(entry))
-        plan = await self._plan(life, entry, task)
-        plan = await self._follow_up(life, entry, task, plan)
-        shares = shares_of(task, plan)
-        if len(shares) == 1:
-            parts = [await self.parts.run(life, entry, shares[0])]
-        else:
-            async with asyncio.TaskGroup() as group:
-                running = [
-                    group.create_task(self.parts.run(life, entry, share)) for share in shares
-                ]
-            parts = [each.result() for each in running]
-        return self._assemble(life, entry, task, plan, parts)
+        if sent:
+            assert entry.plan is not None
+            # As it was: something may come of that yet.
+            life.bind(self.choose_again(task, entry.plan))
+            plan = await self._follow_up(life, entry, task, entry.plan)
+            parts = await self._parts(life, task, plan)
+            return self._assemble(life, entry, task, plan, parts)
+        with await self.router.route(life, task, entry.part(0), self.draft) as route:
+            while True:
+                plan = await route.next()
+                await self.journal.planned(entry, plan)
+                parts = await self._parts(life, task, plan)
+                if not route.goes_on(parts):
+                    return self._assemble(life, entry, task, plan, parts)
 
-    async def _plan(self, life: Life, entry: Entry, task: Task) -> Plan:
-        """How the task is put to a provider: as it was, where something may come of that yet."""
-        if entry.plan is not None and any(
-            part.state != "admitted" for part in entry.parts.values()
-        ):
-            life.provider = self.choose_again(task, entry.plan)
-            return entry.plan
-        provider = life.provider = self.choose(task)
+    async def _parts(self, life: Life, task: Task, plan: Plan) -> list[Part]:
+        """Make every part as it is planned."""
+        assert life.entry is not None
+        entry = life.entry
+        shares = shares_of(task, plan, group=life.group_of(task))
+        if len(shares) == 1:
+            return [await self.parts.run(life, entry, shares[0])]
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(self.parts.run(life, entry, share)) for share in shares]
+        return [each.result() for each in running]
+
+    def draft(self, task: Task, provider: Provider) -> Plan:
+        """How the task would be put to a provider.
+
+        Raises:
+            TaskError: It cannot be.
+        """
         per_job = self.prepare(task, provider).per_job
         prepared = [self.prepare(share, provider) for share in split(task, per_job)]
-        plan = Plan(
+        return Plan(
             provider=provider.name,
             account=provider.account_key(),
             per_job=per_job,
@@ -281,8 +309,6 @@ class Engine:
             seed_effective=prepared[0].seed_effective,
             prices=self._prices(provider, split(task, per_job), prepared),
         )
-        await self.journal.planned(entry, plan)
-        return plan
 
     async def _follow_up(self, life: Life, entry: Entry, task: Task, plan: Plan) -> Plan:
         """The plan with parts for what jobs ended without, where somebody wants it tried again."""

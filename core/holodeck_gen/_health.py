@@ -157,6 +157,13 @@ class Health:
             action == "submit" and self._doubted_since is not None
         )
 
+    def admits(self, action: Action) -> bool:
+        """Whether `action` would be sent at once, be it as a trial."""
+        if not self.shut(action):
+            return True
+        due = self._trial_due(action)
+        return due is not None and due <= asyncio.get_running_loop().time()
+
     async def visit(self, action: Action, *, cost: int = 0) -> Visit:
         """Wait until a request may be sent.
 

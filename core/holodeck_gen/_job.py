@@ -14,6 +14,7 @@ import attrs
 
 from holodeck_gen._accounts import Account
 from holodeck_gen._artifact import Cost
+from holodeck_gen._berth import Berth, MovesOnError
 from holodeck_gen._calls import bounded, words
 from holodeck_gen._charge import Charge, untracked
 from holodeck_gen._gate import Gate, Slot
@@ -89,6 +90,8 @@ class Job:
     duration_key: str = ""
     charge: Charge = attrs.field(factory=untracked)
     attempts: int = 0
+    #: Where the slot to begin with is, if its task has one already.
+    berth: Berth | None = None
     ref: JobRef | None = attrs.field(default=None, init=False)
     cost: Cost | None = attrs.field(default=None, init=False)
     wait_s: float = attrs.field(default=0.0, init=False)
@@ -97,6 +100,10 @@ class Job:
     accepted: float | None = attrs.field(default=None, init=False)
     #: Whether a submit was sent whose job may be running.
     may_run: bool = attrs.field(default=False, init=False)
+    #: Whether the answer to a submit was lost, so that a later refusal proves nothing about it.
+    lost: bool = attrs.field(default=False, init=False)
+    #: Whether the submits so far, if any, made no job; until the next one has its slot.
+    refused: bool = attrs.field(default=False, init=False)
     _ended: bool = attrs.field(default=False, init=False)
 
     @property
@@ -128,16 +135,18 @@ class Job:
         again = False
         while True:
             self.account.check()
-            slot = await self.gate.slot(
-                key=self.key.submit_key, priority=priority, group=group, again=again
-            )
-            self.wait_s = clock() - began
+            slot = self.berth.take() if self.berth else None
+            if slot is None:
+                slot = await self.gate.slot(
+                    key=self.key.submit_key, priority=priority, group=group, again=again
+                )
+            self.wait_s = clock() - began + (self.berth.wait_s if self.berth else 0.0)
             submit = partial(self._submit, slot, request, submits)
             try:
                 return await self._hold(slot, submit, clock())
             except SlotRefusedError:
-                if self.open:
-                    # It came for a poll: this job exists.
+                if self.open or (self.berth is not None and self.berth.others):
+                    # It came for a poll: this job exists. Or another account may have room.
                     raise
                 again = True
 
@@ -161,6 +170,7 @@ class Job:
         accepted: float,
     ) -> JobStatus:
         clock = asyncio.get_running_loop().time
+        self.refused = False
         try:
             status = await submit() if submit else None
             if status is None:
@@ -172,6 +182,7 @@ class Job:
         finally:
             self.run_s = clock() - accepted
             if not self.open:
+                self.refused = not self._ended
                 slot.release(clean=self._ended)
             else:
                 # The provider may still count this job, so the place is not free yet.
@@ -201,6 +212,18 @@ class Job:
             raise
         slot.accepted()
         return status
+
+    def check_health(self) -> None:
+        """Find out whether to wait until the service is well again.
+
+        Raises:
+            MovesOnError: Another account would take the job now.
+        """
+        if self.berth is None or self.lost:
+            return
+        others = self.berth.others
+        if not self.account.takes_submits and any(other.takes_submits for other in others):
+            raise MovesOnError(f"{self.provider.name} takes no submit now at {self.account.key}")
 
     async def renewed(self) -> JobStatus | None:
         """Ask an ended job once more, for addresses that have not expired."""

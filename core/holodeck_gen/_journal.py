@@ -402,6 +402,10 @@ class Journal(Protocol):
         """What its jobs have cost and may cost, over all runs."""
         ...
 
+    async def affinities(self) -> dict[str, str]:
+        """By affinity, the name of the provider that has, or may have, made the first of it."""
+        ...
+
     def outcome(self, entry: Entry) -> Outcome:
         """The outcome of an entry that is done or failed, for its task and place in the input."""
         ...

@@ -123,6 +123,19 @@ class Rows:
         ).fetchone()
         return row
 
+    def affinities(self) -> dict[str, str]:
+        """As `Journal.affinities`."""
+        rows = self.connection.execute(
+            "SELECT json_extract(coalesce(rewritten, task), '$.affinity') AS affinity,"
+            " coalesce(json_extract(plan, '$.provider'), json_extract(outcome, '$.provider'))"
+            " AS provider FROM tasks WHERE instr(coalesce(rewritten, task), '\"affinity\"')"
+            " AND affinity IS NOT NULL AND provider IS NOT NULL AND (state = 'done' OR EXISTS ("
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number"
+            " AND parts.state NOT IN ('admitted', 'failed'))) ORDER BY number DESC"
+        )
+        # The first of a group is read last, and stays.
+        return dict(rows.fetchall())
+
     def finished(self) -> bool:
         """Whether no task needs more work."""
         row = self.connection.execute(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import time
@@ -150,6 +151,12 @@ class SqliteJournal:
     async def reopen(self, key: str) -> Entry:
         return await self.commits.run(partial(self.ledger.reopen, key))
 
+    async def affinities(self) -> dict[str, str]:
+        if self.path is None:
+            return self.ledger.rows.affinities()
+        # It looks at every task, which takes seconds where there are a million.
+        return await asyncio.to_thread(_affinities, self.path)
+
     def outcome(self, entry: Entry) -> Outcome:
         return self.ledger.rows.outcome(entry)
 
@@ -237,6 +244,11 @@ class SqliteJournal:
             if mine:
                 file.give_reserve(self.path)
             self._lock.release()
+
+
+def _affinities(path: Path) -> dict[str, str]:
+    with contextlib.closing(file.connect_reader(path)) as reader, file.translated(path):
+        return Rows(reader, path.parent).affinities()
 
 
 def _take(ledger: Ledger) -> None:

@@ -42,6 +42,7 @@ class MapRun:
     """One call of ``map``.
 
     Args:
+        group: Names its tasks, among which slots are shared out in turn with those of others.
         tasks: Read lazily, in a thread of its own unless it is a list or asynchronous.
         ordered: Deliver in input order instead of as completed.
         window: Returns how many tasks may be in work now.
@@ -52,6 +53,7 @@ class MapRun:
     """
 
     engine: Engine
+    group: str
     accounts: Accounts
     tasks: Tasks
     expanders: Sequence[tuple[str, Expander]]
@@ -76,7 +78,7 @@ class MapRun:
         """Yield every outcome.
 
         Raises:
-            PausedError: The account is paused; raised after all that was begun is delivered.
+            PausedError: Every account is paused; raised after all that was begun is delivered.
             Exception: What the iterable of tasks raised, likewise.
         """
         self._feeder = self.spawn(self._feed())
@@ -111,7 +113,10 @@ class MapRun:
         try:
             async with aclosing(self._expanded()) as batches:
                 async for batch in batches:
-                    lives = [Life(index=index + i, task=task) for i, (task, _) in enumerate(batch)]
+                    lives = [
+                        Life(index=index + i, task=task, group=self.group)
+                        for i, (task, _) in enumerate(batch)
+                    ]
                     index += len(batch)
                     errors = await self._admitted(lives, [error for _, error in batch])
                     for life, error in zip(lives, errors, strict=True):

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from holodeck_gen._accounts import Accounts
+from holodeck_gen._berth import Berth, MovesOnError
 from holodeck_gen._budget import Budget
 from holodeck_gen._cache import Cache
 from holodeck_gen._charge import Charge
@@ -35,6 +36,7 @@ from holodeck_gen.errors import (
     JournalError,
     PausedError,
     ProviderError,
+    SlotRefusedError,
     StorageError,
     SubmitUncertainError,
 )
@@ -62,16 +64,20 @@ class Life:
         entry: Its place in the journal, once it is admitted.
         admitted: Set when the journal knows it.
         held: Whether a job may still be running, or was never allowed to start.
+        group: The call of ``map`` that it came with, if it did.
+        berth: The slot that its first job begins with, if it has one already.
     """
 
     index: int
     task: Task
+    group: str | None = None
     entry: Entry | None = None
     provider: Provider | None = None
     jobs: list[Job] = attrs.field(factory=list)
     deliveries: list[Delivery] = attrs.field(factory=list)
     began: float = 0.0
     held: bool = False
+    berth: Berth | None = None
     admitted: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     @property
@@ -81,8 +87,17 @@ class Life:
 
     @property
     def sent(self) -> bool:
-        """Whether anything was submitted for it."""
-        return any(job.attempts for job in self.jobs)
+        """Whether anything of it was submitted and, as far as is known, not refused."""
+        return any(job.attempts and not job.refused for job in self.jobs)
+
+    def group_of(self, task: Task) -> str | None:
+        """Names the tasks with which `task`, after rewriting, takes turns for slots."""
+        return task.affinity or self.group
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is, or may be, a job of it."""
+        return any(job.may_run or job.lost or job.ref is not None for job in self.jobs)
 
     @property
     def owed(self) -> bool:
@@ -100,6 +115,18 @@ class Life:
     def job_ids(self) -> tuple[str, ...]:
         """The provider's jobs so far."""
         return tuple(job.job_id for job in self.jobs if job.job_id)
+
+    def bind(self, provider: Provider, berth: Berth | None = None) -> None:
+        """Put it to `provider`; another one may have refused it, so that there is no job."""
+        assert self.entry is not None
+        parts = dict(self.entry.parts)
+        for job in self.jobs:
+            record = parts.get(job.key.index, PartRecord())
+            parts[job.key.index] = attrs.evolve(record, attempt=job.attempts)
+        self.entry = attrs.evolve(self.entry, parts=parts)
+        self.jobs.clear()
+        self.deliveries.clear()
+        self.provider, self.berth = provider, berth
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -159,6 +186,9 @@ class PartRunner:
                     return Part(error=error)
             elif isinstance(error, JournalError):
                 self.accounts.pause(PausedError(f"paused: {error}"))
+            if isinstance(error, MovesOnError | SlotRefusedError) and not life.begun:
+                # It looks for room elsewhere.
+                return Part(error=error)
             if job.open or isinstance(error, (*HELD, ConfigError)):
                 life.held = True
                 return Part(error=error)
@@ -170,6 +200,10 @@ class PartRunner:
             crash.__cause__ = fault
             life.held = life.held or job.open
             return Part(error=crash) if job.open else await _failed(life, delivery, crash)
+        finally:
+            if job.berth is not None:
+                # Taken long ago, or not needed: the picture was cached.
+                job.berth.close()
 
     async def _run(self, job: Job, delivery: Delivery, share: Share, record: PartRecord) -> Part:
         key: str | None = None
@@ -241,7 +275,9 @@ class PartRunner:
         if self.submitter is None:
             raise PausedError("not submitted: only what is paid for is collected")
         job.charge.expect()
-        return await job.run(share.request, self.submitter, priority=share.task.priority)
+        return await job.run(
+            share.request, self.submitter, priority=share.task.priority, group=share.group
+        )
 
     def _job(self, life: Life, entry: Entry, share: Share, record: PartRecord) -> Job:
         assert life.provider is not None
@@ -259,6 +295,8 @@ class PartRunner:
             charge=self._charge(life.provider, share, record),
         )
         job.ref = record.job
+        job.refused = record.state == "admitted"
+        job.berth = life.berth if share.index == 0 else None
         return job
 
     def _charge(self, provider: Provider, share: Share, record: PartRecord) -> Charge:

@@ -14,6 +14,7 @@ from holodeck_gen._http import LazyClient
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import Context, Provider
 from holodeck_gen._registry import Configured, Kind, Registration, Registry
+from holodeck_gen._route import Pool
 from holodeck_gen.errors import ConfigError, PluginLoadError
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class Resolver:
     registry: Registry
     config: Config
 
-    def providers(self, given: Named | Sequence[Named] | None) -> list[Named]:
-        """The pool: one provider or several, none of them made yet.
+    def providers(self, given: Named | Sequence[Named] | None) -> list[tuple[str | None, Named]]:
+        """One provider or several, none of them made yet, each with the name it was given by.
 
         Raises:
             ConfigError: None is named or configured.
@@ -57,17 +58,20 @@ class Resolver:
             names = ", ".join(each.name for each in self.registry.all("provider"))
             raise ConfigError(f"no provider is named or configured; choose one of: {names}")
         several = isinstance(given, Sequence) and not isinstance(given, str)
-        pool = [self.provider(each) for each in (given if several else [given])]
-        if not pool:
-            raise ConfigError("the pool of providers is empty")
-        return pool
+        found = [one for each in (given if several else [given]) for one in self.accounts(each)]
+        if not found:
+            raise ConfigError("the list of providers is empty")
+        return found
 
-    def provider(self, given: Named) -> Named:
-        """One provider, not yet made."""
-        if isinstance(given, str):
-            use, options = self.config.provider_options(given)
-            return self.registry.configure("provider", given, options, use=use)
-        return _object_or_factory("provider", given)
+    def accounts(self, given: Named) -> list[tuple[str | None, Named]]:
+        """One provider at each of its accounts."""
+        if not isinstance(given, str):
+            return [(None, _object_or_factory("provider", given))]
+        use, accounts = self.config.provider_accounts(given)
+        return [
+            (given, self.registry.configure("provider", given, options, use=use))
+            for options in accounts
+        ]
 
     def stages(self, kind: Kind, given: Sequence[Named] | None) -> list[tuple[str, Named]]:
         """Stages of one kind with their names, in order."""
@@ -135,6 +139,26 @@ class Maker:
                 plugin=_name_of(resolved),
             )
         return made
+
+    def pools(self, resolved: Sequence[tuple[str | None, Named]]) -> list[Pool]:
+        """The providers in their order, those of one name together.
+
+        Raises:
+            PluginLoadError: A factory made something else.
+            ConfigError: An account is there twice.
+        """
+        # Two names for one provider are the user's way to tell them apart.
+        pools: dict[tuple[str, str], list[Provider]] = {}
+        for given, each in resolved:
+            made = self.provider(each)
+            members = pools.setdefault((given or made.name, made.name), [])
+            if any(made.account_key() == other.account_key() for other in members):
+                raise ConfigError(
+                    f"an account of {made.name} is there twice ({made.account_key()}); give each"
+                    " of its accounts the credentials of its own"
+                )
+            members.append(made)
+        return [Pool(name=name, members=tuple(each)) for (name, _), each in pools.items()]
 
     def stages(self, resolved: Sequence[tuple[str, Named]]) -> list[tuple[str, Any]]:
         """Each stage with its name."""

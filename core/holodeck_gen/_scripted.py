@@ -99,6 +99,7 @@ class ScriptedProvider:
     """
 
     name: str = "scripted"
+    account: str = "test"
     billing: Billing = "paid"
     limits: Limits = attrs.field(factory=lambda: Limits(max_jobs=2))
     scripts: Mapping[str, Script] = attrs.field(factory=dict)
@@ -124,8 +125,8 @@ class ScriptedProvider:
     _sent: Counter[str] = attrs.field(factory=Counter, init=False)
 
     def account_key(self) -> str:
-        """One account."""
-        return f"{self.name}:test"
+        """The name and the account."""
+        return f"{self.name}:{self.account}"
 
     def quota_key(self, task: Task) -> str:
         """One quota for each kind."""

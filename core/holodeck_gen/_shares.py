@@ -29,6 +29,7 @@ class Share:
         places: Which of the task's pictures these are, from 0.
         followed: Those of them that a later part makes, because this one's job did not.
         plan: Of the whole task.
+        group: Names the tasks among which slots are shared out in turn.
     """
 
     index: int
@@ -37,6 +38,7 @@ class Share:
     places: tuple[int, ...]
     followed: frozenset[int] = frozenset()
     plan: Plan
+    group: str | None = None
 
     def number(self, place: int) -> int:
         """Which of the task's pictures, from 1, a job's output is; `place` is from 0."""
@@ -44,7 +46,7 @@ class Share:
         return self.places[place - beyond] + 1 + beyond
 
 
-def shares_of(task: Task, plan: Plan) -> list[Share]:
+def shares_of(task: Task, plan: Plan, *, group: str | None = None) -> list[Share]:
     """The shares of a task that is put to a provider by `plan`."""
     first = places_of(task.n, plan.per_job)
     return [
@@ -55,6 +57,7 @@ def shares_of(task: Task, plan: Plan) -> list[Share]:
             places=places,
             followed=_followed(places, plan.follow_ups[max(0, i + 1 - len(first)) :]),
             plan=plan,
+            group=group,
         )
         for i, (places, request) in enumerate(
             zip((*first, *plan.follow_ups), plan.requests, strict=True)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from holodeck_gen._provider import Prepared, Provider
     from holodeck_gen._resolve import Named
     from holodeck_gen._resume import Resume
+    from holodeck_gen._route import Pool
     from holodeck_gen._stages import Expander, Processor, Rewriter
     from holodeck_gen.events import EventQueue, Observer
 
@@ -47,9 +48,9 @@ class StudioInfo:
     """What a studio is about to do, for the first line of a run.
 
     Attributes:
-        provider: The providers' names, with their accounts where they tell.
+        provider: The providers' names in their order, with their accounts.
         billing: ``"free"`` only where every provider is.
-        jobs_at_once: Job slots to begin with, over all providers.
+        jobs_at_once: Job slots to begin with, over all accounts of the first provider.
         journal: The journal's file, where there is one.
         changed: Settings that differ from those of the last run with this journal.
         spending: What its jobs have cost: over all runs with this journal where there is a
@@ -65,11 +66,13 @@ class StudioInfo:
 
 
 class AsyncStudio:
-    """Generates media with one provider or a pool of them. Use it with ``async with``.
+    """Generates media with one provider or several. Use it with ``async with``.
 
     Args:
-        provider: A name, a configured or ready provider, a factory, or a sequence of these (a
-            pool: each task goes to the one with most room). None means the configured one.
+        provider: A name, a configured or ready provider, a factory, or a sequence of these. Of
+            one name they are accounts of one provider: each task goes where a slot is free. Of
+            different names they are an order: the next one gets what those before it refuse.
+            None means the configured one.
         output: A folder. None without a `store` keeps files in a new temporary folder.
         store: A name, object or factory; overrides `output` as the place of finished files.
         name: Template of file names, such as ``"{id}"``.
@@ -195,6 +198,7 @@ class AsyncStudio:
         self._opened = True
         self._maps: set[MapRun] = set()
         self._singles = itertools.count()
+        self._groups = itertools.count()
         self._stopped = asyncio.Event()
         await self._work.open()
         return self
@@ -271,6 +275,7 @@ class AsyncStudio:
         """
         run = MapRun(
             engine=self._work.engine,
+            group=f"map {next(self._groups)}",
             accounts=self._work.accounts,
             tasks=tasks,
             expanders=self._work.expanders,
@@ -334,7 +339,7 @@ class AsyncStudio:
             InvalidTaskError: It cannot be run.
         """
         self._work.settings.name.check(task)
-        return self._work.engine.prepare(task, self._work.choose(task))
+        return self._work.engine.check(task)
 
     def price(self, task: Task) -> Cost | None:
         """What `task` will cost: by the table of prices, else by the provider; else None.
@@ -355,11 +360,12 @@ class AsyncStudio:
         Args:
             task: One of those to come, because job slots may differ between models.
         """
-        free = all(provider.billing == "free" for provider in self._work.pool)
+        pools = self._work.pools
+        free = all(each.billing == "free" for pool in pools for each in pool.members)
         return StudioInfo(
-            provider=" + ".join(_label(provider) for provider in self._work.pool),
+            provider=", then ".join(_label(pool) for pool in pools),
             billing="free" if free else "paid",
-            jobs_at_once=sum(self._start(each, task or Task("-")) for each in self._work.pool),
+            jobs_at_once=sum(self._start(each, task or Task("-")) for each in pools[0].members),
             journal=self._work.journal.path,
             changed=self._work.journal.changed,
             spending=self._work.budget.spending,
@@ -382,9 +388,12 @@ def _task(task: Task | str, fields: dict[str, Any]) -> Task:
     return attrs.evolve(task, **fields) if fields else task
 
 
-def _label(provider: Provider) -> str:
-    account = getattr(provider, "account_label", None)
-    return f"{provider.name} ({account})" if account else provider.name
+def _label(pool: Pool) -> str:
+    first, *others = pool.members
+    if others:
+        return f"{pool.name} ({len(pool.members)} accounts)"
+    account = getattr(first, "account_label", None)
+    return f"{pool.name} ({account})" if account else pool.name
 
 
 def _cache(folder: str | os.PathLike[str] | None, reuse: CacheReuse | None) -> Cache | None:

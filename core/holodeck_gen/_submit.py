@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._berth import MovesOnError
 from holodeck_gen._calls import bounded, finish, words
 from holodeck_gen._journal import Abandoned, Journal, Refused, Submitted, Submitting, Uncertain
 from holodeck_gen._log import Logger
@@ -62,6 +63,7 @@ class Submitter:
 
         async def send(cost: int) -> JobStatus | None:
             await job.charge.reserve()
+            job.check_health()
             with await self._leave(job, cost):
                 # The account may have been paused while this waited for its slot or its turn.
                 job.account.check()
@@ -85,7 +87,7 @@ class Submitter:
                 self.settings.submit_policy(),
                 on_retry=on_retry,
                 excused=excused,
-                final=(SlotRefusedError,),
+                final=(SlotRefusedError, MovesOnError),
             )
         except SlotRefusedError as error:
             _pause_if_long(job, error, error.retry_after or 0.0)
@@ -199,6 +201,7 @@ class Submitter:
             job_id=_text_of(error, "job_id"),
         )
         uncertain.__cause__ = error
+        job.lost = True
         await self.journal.record(job.key, Uncertain(error=uncertain))
         again = TransientError(
             f"submit to {job.provider.name} failed: {words(error)}",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from holodeck_gen._accounts import Accounts
+from holodeck_gen._affinity import Affinities
 from holodeck_gen._budget import Budget
 from holodeck_gen._cache import Cache
 from holodeck_gen._config import Config
@@ -30,6 +31,7 @@ from holodeck_gen._provider import Provider
 from holodeck_gen._registry import Registry
 from holodeck_gen._resolve import Maker, Named, Resolver
 from holodeck_gen._resume import Resume, begin
+from holodeck_gen._route import Pool, Router
 from holodeck_gen._settings import Settings
 from holodeck_gen.errors import ConfigError, PausedError
 from holodeck_gen.events import EventQueue, Observer
@@ -37,6 +39,7 @@ from holodeck_gen.events import EventQueue, Observer
 if TYPE_CHECKING:
     import httpx
 
+    from holodeck_gen._provider import Provider
     from holodeck_gen._task import Task
 
 
@@ -77,7 +80,8 @@ class Workplace:
     #: Starts what is waited for when the work ends.
     spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     place: Place = attrs.field(init=False)
-    pool: list[Provider] = attrs.field(init=False)
+    #: The studio's providers, in their order.
+    pools: list[Pool] = attrs.field(init=False)
     expanders: Sequence[Any] = attrs.field(init=False)
     journal: Journal = attrs.field(init=False)
     accounts: Accounts = attrs.field(init=False)
@@ -85,7 +89,8 @@ class Workplace:
     budget: Budget = attrs.field(init=False)
     events: EventQueue = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
-    _by_name: dict[str, Provider] = attrs.field(init=False)
+    #: Those that only tasks name.
+    _named: dict[str, Pool] = attrs.field(factory=dict, init=False)
     _resolver: Resolver = attrs.field(init=False)
     _maker: Maker = attrs.field(init=False)
     _clients: Clients = attrs.field(init=False)
@@ -125,8 +130,7 @@ class Workplace:
             undo.push_async_callback(self._clients.aclose)
             undo.push_async_callback(self._maker.aclose)
             assert isinstance(self.provider, list)
-            self.pool = [self._maker.provider(each) for each in self.provider]
-            self._by_name = {each.name: each for each in self.pool}
+            self.pools = self._maker.pools(self.provider)
             self.expanders = self._maker.stages(self._stages["expander"])
             rewriters = self._maker.stages(self._stages["rewriter"])
             processors = self._maker.stages(self._stages["processor"])
@@ -145,7 +149,11 @@ class Workplace:
             )
             parts = self._parts(store, processors)
             self.engine = Engine(
-                choose=self.choose,
+                router=Router(
+                    accounts=self.accounts,
+                    pools=self.choose,
+                    affinities=Affinities(journal=self.journal),
+                ),
                 choose_again=self.choose_again,
                 rewriters=rewriters,
                 parts=parts,
@@ -169,21 +177,24 @@ class Workplace:
         await asyncio.to_thread(self.events.close)
         await asyncio.to_thread(self.place.clear, finished=self.journal.finished)
 
-    def choose(self, task: Task) -> Provider:
-        """The provider for a new task.
+    def choose(self, task: Task) -> Sequence[Pool]:
+        """The providers for a new task, in their order.
 
         Raises:
             UnknownNameError, ConfigError: There is none of the task's name, or it cannot be made.
         """
-        if task.provider is not None:
-            if task.provider not in self._by_name:
-                made = self._maker.provider(self._resolver.provider(task.provider))
-                self._check_journal(made)
-                self._by_name[task.provider] = made
-            return self._by_name[task.provider]
-        if len(self.pool) == 1:
-            return self.pool[0]
-        return max(self.pool, key=lambda provider: self._room_at(provider, task))
+        name = task.provider
+        if name is None:
+            return self.pools
+        for pool in self.pools:
+            if name in (pool.name, pool.members[0].name):
+                return [pool]
+        if name not in self._named:
+            made = self._maker.pools(self._resolver.accounts(name))
+            for each in made[0].members:
+                self._check_journal(each)
+            self._named[name] = made[0]
+        return [self._named[name]]
 
     def choose_again(self, task: Task, plan: Plan) -> Provider:
         """The provider and account that a task was put to in an earlier run.
@@ -191,22 +202,19 @@ class Workplace:
         Raises:
             PausedError: They are not part of this run.
         """
-        for provider in (self.choose(task), *self.pool):
-            if (provider.name, provider.account_key()) == (plan.provider, plan.account):
-                return provider
+        for pool in (*self.choose(task), *self.pools):
+            for provider in pool.members:
+                if (provider.name, provider.account_key()) == (plan.provider, plan.account):
+                    return provider
         raise PausedError(
             f"its job belongs to another account of {plan.provider} ({plan.account}) than this"
             " run has; run it with that account to get what is paid for",
             reason="the account has changed",
         )
 
-    def _room_at(self, provider: Provider, task: Task) -> int:
-        gate = self.accounts.of(provider).gate(provider, task)
-        return gate.ceiling - gate.held - gate.waiting
-
     def _choose_place(self) -> Place:
         choice = self._chosen if isinstance(self._chosen, str | os.PathLike) else None
-        paid = any(each.billing != "free" for each in self.pool)
+        paid = any(each.billing != "free" for pool in self.pools for each in pool.members)
         return choose_place(choice, self.output, paid=paid)
 
     def _open_journal(self, store: Any) -> Journal:
@@ -243,7 +251,9 @@ class Workplace:
     def _fingerprint(self) -> dict[str, Any]:
         """What of the settings may change the files; no secrets."""
         return {
-            "provider": [[each.name, each.account_key()] for each in self.pool],
+            "provider": [
+                [each.name, each.account_key()] for pool in self.pools for each in pool.members
+            ],
             "expand": [name for name, _ in self._stages["expander"]],
             "rewrite": [name for name, _ in self._stages["rewriter"]],
             "process": [name for name, _ in self._stages["processor"]],

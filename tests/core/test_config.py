@@ -295,6 +295,62 @@ class TestMistakes:
             load(project)
 
 
+class TestAccounts:
+    def test_each_has_the_providers_options_and_its_own(self, project: Path) -> None:
+        (project / "holodeck-gen.toml").write_text(
+            """
+            [providers.x]
+            use = "y"
+            region = "a"
+            model = "m"
+            [[providers.x.accounts]]
+            key = { env = "FIRST" }
+            [[providers.x.accounts]]
+            key = { env = "SECOND" }
+            region = "b"
+            """
+        )
+        config = load(project, FIRST=CANARY, SECOND="other")
+        assert config.provider_accounts("x") == (
+            "y",
+            [
+                {"region": "a", "model": "m", "key": CANARY},
+                {"region": "b", "model": "m", "key": "other"},
+            ],
+        )
+        assert CANARY not in str(config.settings())
+
+    def test_a_provider_without_them_has_one(self) -> None:
+        config = Config.of({"providers": {"x": {"region": "a"}}}, environ={})
+        assert config.provider_accounts("x") == ("x", [{"region": "a"}])
+        assert config.provider_accounts("z") == ("z", [{}])
+
+    @pytest.mark.parametrize("accounts", [[], "a", {"key": "a"}, [{"key": "a"}, "b"], 3])
+    def test_what_is_no_list_of_tables_is_refused(self, accounts: object) -> None:
+        config = Config.of({"providers": {"x": {"accounts": accounts}}}, environ={})
+        with pytest.raises(ConfigError, match=r"\[\[providers\.x\.accounts\]\]"):
+            config.provider_accounts("x")
+
+    def test_a_missing_variable_is_named(self) -> None:
+        accounts = [{"key": {"env": "FIRST"}}]
+        config = Config.of({"providers": {"x": {"accounts": accounts}}}, environ={})
+        with pytest.raises(ConfigError, match="FIRST"):
+            config.provider_accounts("x")
+
+    def test_a_stronger_layer_replaces_them_all(self, project: Path) -> None:
+        (project / "holodeck-gen.toml").write_text(
+            '[[providers.x.accounts]]\nkey = "a"\n[[providers.x.accounts]]\nkey = "b"'
+        )
+        config = load(project, HOLODECK_GEN_PROVIDERS__X__ACCOUNTS='[{"key": "c"}]')
+        assert config.provider_accounts("x") == ("x", [{"key": "c"}])
+
+    def test_an_endpoint_of_one_is_announced(self, project: Path) -> None:
+        (project / "holodeck-gen.toml").write_text(
+            '[[providers.x.accounts]]\nendpoint = "https://elsewhere.example"'
+        )
+        assert "elsewhere.example" in str(load(project).announcements)
+
+
 class TestSecrets:
     SECRETS: ClassVar[dict[str, Any]] = {
         "providers": {
