@@ -218,7 +218,7 @@ def shop(runs: Runs) -> Shop:
 
 class TestUnfetched:
     GONE = DownloadError("HTTP 404 for https://r.example/1.png", stage="download")
-    BUSY = TransientError("HTTP 503")
+    BUSY = TransientError("HTTP 503", code="503")
 
     @pytest.fixture
     def runs(self, tmp_path: Path) -> Runs:

@@ -58,6 +58,7 @@ class TestResume:
         assert outcomes["cat"].attempts == 1
 
     def test_a_job_is_gone_on_with_before_its_task_comes(self, runs: Runs) -> None:
+        runs.provider.scripts = {DOG.prompt: Script(job_s=60)}
         runs.killed(CAT, after_s=5)
         assert "cat" not in runs.run(DOG)
         assert result_of(runs.run(CAT)["cat"]).resumed
@@ -171,6 +172,7 @@ class TestResume:
         assert status(runs.journal).tasks["done"] == 1
 
     def test_a_changed_task_does_not_lose_the_job_of_the_old_one(self, runs: Runs) -> None:
+        runs.provider.scripts = {"another cat": Script(job_s=60)}
         runs.killed(CAT, after_s=5)
         outcomes = runs.run(hg.Task("another cat", id="cat"))
         assert result_of(outcomes["cat"]).prompt == "another cat"
