@@ -1,7 +1,7 @@
 """How busy are the slots, and for how many queries?
 
-Run: ``python tests/benchmarks/bench_polls.py [--runs N] [--rounds N] [--case NAME ...]``; the
-names are printed by ``--list``. An hour for five runs of all.
+Run: ``python tests/benchmarks/bench_polls.py [--virtual] [--runs N] [--case NAME ...]``; the names
+are printed by ``--list``. Two hours for five runs of all, in real time.
 
 For each case an emulator runs in a process of its own. This library's studio, with its journal
 and store, and a client that asks every two seconds, the mean time of a job, take turns at it
@@ -9,6 +9,9 @@ with the same job times. Everything is counted at the emulator. Beside them: the
 where a slot is never empty; and the *optimum*, the best policy for somebody who knows the
 distribution, see `optimum`; *turning* is that optimum for somebody who needs as long as we do
 from the poll that finds a job ended to the next submit.
+
+With ``--virtual``, the same jobs run on virtual time at a provider that answers at once. Then
+nothing but the choice of polls is measured, whatever else the machine is doing.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -28,8 +32,9 @@ import attrs
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import holodeck_gen as hg
-from benchmarks.optimum import Frontier, greedy, median_of
+from benchmarks.optimum import Frontier, greedy, median_of, simulate
 from e2e.emulating import Emulator, emulated
+from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 from holodeck_gen_providers.hunyuan import HunyuanOptions, make_hunyuan
 
 if TYPE_CHECKING:
@@ -169,8 +174,45 @@ async def fixed(emulator: Emulator, case: Case, count: int) -> None:
                 group.create_task(work())
 
 
-def measure(case: Case, *, runs: int, rounds: int) -> str:
-    """One line: medians over the runs."""
+def on_virtual_time(case: Case, count: int, seed: int) -> tuple[Figures, Figures]:
+    """This library, and the fixed interval, with the job times that an emulator would have."""
+    chance = random.Random(f"{seed}/durations")
+    seconds = [case.median_s * chance.lognormvariate(0.0, case.sigma) for _ in range(count)]
+    provider = ScriptedProvider(
+        scripts={str(i): Script(job_s=each) for i, each in enumerate(seconds)},
+        limits=hg.Limits(max_jobs=case.slots, poll_rate=case.rate, poll_interval_s=INTERVAL_S),
+    )
+
+    async def main() -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            async with hg.AsyncStudio(
+                provider,
+                output=folder,
+                journal=None,
+                concurrency=case.slots,
+                config=hg.Config.of({}, environ={}),
+            ) as studio:
+                async for outcome in studio.map(str(i) for i in range(count)):
+                    assert outcome.ok, outcome
+
+    run_virtual(main())
+    it = Figures.of(
+        [
+            {"created": job.began, "ends": job.ends, "found": job.ends, "queries": job.polls}
+            for job in provider.jobs.values()
+        ],
+        case,
+    )
+    asked = [INTERVAL_S * i for i in range(1, 100)]
+    other = simulate(it.seconds, case.slots, asked, 0.0)
+    makespan = sum(it.seconds) / (case.slots * other.utilization)
+    return attrs.evolve(it, turn_s=0.0), attrs.evolve(
+        it, utilization=other.utilization, queries=other.queries, makespan_s=makespan
+    )
+
+
+def measure(case: Case, *, runs: int, rounds: int) -> list[tuple[float, ...]]:
+    """A row for each run."""
     count = case.slots * rounds + case.skipped
     options = ["--max-jobs", str(case.slots), "--job-seconds", f"{case.median_s},{case.sigma}"]
     options += ["--submit-rate", "0", "--poll-rate", "0", "--pictures", "cheap"]
@@ -187,10 +229,7 @@ def measure(case: Case, *, runs: int, rounds: int) -> str:
                 found.append(Figures.of(emulator.times, case))
             it, other = reversed(found) if run % 2 == 0 else found
             rows.append(row(case, it, other))
-    return f"{case.name:<12}" + "".join(
-        f"{statistics.median(column):{width}.{digits}f}"
-        for column, (_, width, digits) in zip(zip(*rows, strict=True), COLUMNS, strict=True)
-    )
+    return rows
 
 
 #: Title, width and digits.
@@ -244,6 +283,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20, help="jobs for each slot")
     parser.add_argument("--case", nargs="*", default=[each.name for each in CASES])
+    parser.add_argument("--virtual", action="store_true")
     parser.add_argument("--list", action="store_true")
     told = parser.parse_args()
     if told.list:
@@ -254,7 +294,18 @@ def main() -> None:
     sys.stdout.write(f"{'σ/slots/rate':<12}{titles}\n")
     for case in CASES:
         if case.name in told.case:
-            sys.stdout.write(measure(case, runs=told.runs, rounds=told.rounds) + "\n")
+            if told.virtual:
+                count = case.slots * told.rounds + case.skipped
+                pairs = [on_virtual_time(case, count, run) for run in range(told.runs)]
+                rows = [row(case, *pair) for pair in pairs]
+            else:
+                rows = measure(case, runs=told.runs, rounds=told.rounds)
+            medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+            line = "".join(
+                f"{median:{width}.{digits}f}"
+                for median, (_, width, digits) in zip(medians, COLUMNS, strict=True)
+            )
+            sys.stdout.write(f"{case.name:<12}{line}\n")
             sys.stdout.flush()
 
 
