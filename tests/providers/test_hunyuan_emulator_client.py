@@ -117,7 +117,7 @@ class TestDownload:
             ("redirect", True),
             ("result-url", False),
             ("result-url:file:///etc/passwd", False),
-            ("result-url:https://[::1]:1/x", False),
+            ("result-url:https://[fe80::1]:1/x", False),
         ],
     )
     def test_what_leads_elsewhere_is_not_followed(
