@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,8 +15,7 @@ import holodeck_gen as hg
 from holodeck_gen._plugins import Plugins
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
+    from collections.abc import AsyncIterator, Iterator
 
 
 def no_plugins() -> hg.Registry:
@@ -35,13 +36,32 @@ class FakeStore:
         return f"memory:{name}"
 
 
+@contextmanager
+def state_in(folder: Path) -> Iterator[None]:
+    """What is opened meanwhile keeps its state there."""
+    before = os.environ.get("XDG_STATE_HOME")
+    os.environ["XDG_STATE_HOME"] = str(folder)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["XDG_STATE_HOME"]
+        else:
+            os.environ["XDG_STATE_HOME"] = before
+
+
 @asynccontextmanager
 async def opened(
-    provider: Any, *, store: Any = None, **arguments: Any
+    provider: Any, *, store: Any = None, state: Path | None = None, **arguments: Any
 ) -> AsyncIterator[hg.AsyncStudio]:
-    """A studio that reads no settings and finds no plugin."""
+    """A studio that reads no settings and finds no plugin.
+
+    Args:
+        state: The user's state folder; else one that nothing has used before, since on virtual
+            time what an earlier studio has left there is there for long.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        async with hg.AsyncStudio(
+        studio = hg.AsyncStudio(
             provider,
             store=FakeStore() if store is None else store,
             registry=no_plugins(),
@@ -51,7 +71,10 @@ async def opened(
                 "config": hg.Config.of({}, environ={}),
                 **arguments,
             },
-        ) as studio:
+        )
+        async with AsyncExitStack() as stack:
+            with state_in(state or Path(folder, ".state")):
+                await stack.enter_async_context(studio)
             yield studio
 
 

@@ -26,11 +26,13 @@ class Runs:
         folder: What is on disk now.
         provider: Lives longer than any run.
         store: Likewise.
+        state: The user's state folder, likewise.
     """
 
     folder: Path
     provider: ScriptedProvider = attrs.field(factory=ScriptedProvider)
     store: FakeStore = attrs.field(factory=FakeStore)
+    state: Path = attrs.field(factory=lambda: Path(tempfile.mkdtemp()))
 
     @property
     def jobs(self) -> int:
@@ -47,6 +49,7 @@ class Runs:
             store=self.store,
             output=self.folder,
             journal="automatic",
+            state=self.state,
             **arguments,
         )
 
@@ -59,17 +62,32 @@ class Runs:
 
         return {outcome.key: outcome for outcome in run_virtual(main())}
 
+    def run_for(self, seconds: float, *tasks: hg.Task | str, **arguments: Any) -> None:
+        """One run that is left after some seconds."""
+
+        async def main() -> None:
+            async with self.opened(**arguments) as studio:
+                work = asyncio.ensure_future(collect(studio.map(tasks)))
+                await asyncio.sleep(seconds)
+                work.cancel()
+                await asyncio.wait({work})
+
+        run_virtual(main())
+
     def killed(self, *tasks: hg.Task | str, after_s: float, **arguments: Any) -> None:
         """One run that dies after some seconds: only what is on disk by then goes on."""
         left = Path(tempfile.mkdtemp(dir=self.folder.parent)) / "left"
+        state = Path(tempfile.mkdtemp()) / "state"
 
         async def main() -> None:
             async with self.opened(**arguments) as studio:
                 work = asyncio.ensure_future(collect(studio.map(tasks)))
                 await asyncio.sleep(after_s)
                 shutil.copytree(self.folder, left)
+                shutil.copytree(self.state, state)
                 work.cancel()
                 await asyncio.wait({work})
 
         run_virtual(main())
         self.folder = left
+        self.state = state

@@ -9,7 +9,7 @@ import attrs
 
 from holodeck_gen._calls import copied
 from holodeck_gen._concurrency import Concurrency
-from holodeck_gen._gate import Gate, LocalGate
+from holodeck_gen._gate import Gate, LocalGate, OwnSeats
 from holodeck_gen._health import OUTAGE_S, Health
 from holodeck_gen._levels import Levels
 from holodeck_gen._log import Logger
@@ -17,6 +17,7 @@ from holodeck_gen._pace import Pace
 from holodeck_gen._poll_desk import PollDesk, Timetable
 from holodeck_gen._proven import Memory
 from holodeck_gen._provider import Action, Limits, Provider
+from holodeck_gen._seating import Seating
 from holodeck_gen.errors import AuthError, BillingError, GenerationError, PausedError
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Account:
     outage_s: float = OUTAGE_S
     #: Told of a pause when it begins.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
+    seating: Seating | None = None
     paused: PausedError | None = attrs.field(default=None, init=False)
     health: Health = attrs.field(init=False)
     results: Health = attrs.field(init=False)
@@ -64,7 +66,10 @@ class Account:
             # What costs nothing is on this machine: there is nothing to find out.
             memory = None if provider.billing == "free" else Memory.of(self.key, quota)
             limits = limits_of(provider, task)
-            self._gates[quota] = LocalGate(self.concurrency, limits, memory=memory)
+            seats = (
+                OwnSeats() if self.seating is None else self.seating.seats(provider, task, limits)
+            )
+            self._gates[quota] = LocalGate(self.concurrency, limits, seats=seats, memory=memory)
         return self._gates[quota]
 
     def pace(self, provider: Provider, action: Action) -> Pace:
@@ -138,6 +143,7 @@ class Accounts:
     outage_s: float = OUTAGE_S
     #: Told of a pause when it is one of all accounts.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
+    seating: Seating | None = None
     _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
     _everywhere: PausedError | None = attrs.field(default=None, init=False)
 
@@ -148,6 +154,7 @@ class Accounts:
             account = self._accounts[key] = Account(
                 key=key,
                 concurrency=self.concurrency,
+                seating=self.seating,
                 outage_s=self.outage_s,
                 on_pause=self._one_paused,
             )

@@ -46,9 +46,6 @@ STRANGERS = 2.0
 DIVIDED = 25.0
 #: No job takes less or more seconds.
 SHORTEST_S, LONGEST_S = 1e-3, 1e8
-#: Jobs after which the longest one says how long any takes, and by how much one may exceed it.
-ENOUGH = 10
-MARGIN = 1.5
 
 _ROOT_2_PI = math.sqrt(2.0 * math.pi)
 
@@ -115,13 +112,6 @@ class Durations:
         for _ in range(2):
             self._fit()
         self.spread = spread_of([*self._kinds, self._doubt])
-
-    def surely_s(self) -> float | None:
-        """Seconds after which a job has almost surely ended; None while that is unknown."""
-        if self.seen < ENOUGH:
-            return None
-        longest = max(ended for _, ended in self._intervals)
-        return MARGIN * longest if math.isfinite(longest) else None
 
     def _fit(self) -> None:
         kinds = [*self._kinds, self._doubt]

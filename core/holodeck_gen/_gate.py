@@ -44,31 +44,71 @@ class Seats(Protocol):
         """Occupy one slot, above every limit if need be."""
         ...
 
-    def leave(self, key: str) -> None:
-        """Give it back."""
+    def sending(self, key: str) -> None:
+        """A submit is about to be sent: its job may run from now on."""
+        ...
+
+    def keep(self, key: str, at_most_s: float) -> None:
+        """The job may run for so many seconds more, also where this process ends."""
+        ...
+
+    def abandon(self, key: str) -> None:
+        """Watch the job no more: it is one of the others until it has surely ended."""
+        ...
+
+    def leave(self, key: str, *, ended: bool = False) -> None:
+        """Give it back; `ended` where the job was seen to run to its end."""
         ...
 
 
+@attrs.define(eq=False)
 class OwnSeats:
-    """Seats that nobody else uses: the gate's own count is all there is."""
+    """Seats that nobody else uses.
+
+    Args:
+        timeout_s: Seconds after which a job that nobody watches has surely ended.
+    """
+
+    timeout_s: float = 600.0
+    _mine: int = attrs.field(default=0, init=False)
+    #: Loop times until which abandoned jobs may run.
+    _abandoned: list[float] = attrs.field(factory=list, init=False)
 
     def others(self) -> int:
-        """None."""
-        return 0
+        if self._abandoned:
+            now = _now()
+            self._abandoned = [until for until in self._abandoned if until > now]
+        return len(self._abandoned)
 
     def take(self, key: str, limit: int) -> bool:
-        """The gate has asked its own count already."""
+        if self._mine + self.others() >= limit:
+            return False
+        self._mine += 1
         return True
 
     def occupy(self, key: str) -> None:
-        """Nobody needs to know."""
+        self._mine += 1
 
-    def leave(self, key: str) -> None:
-        """Nobody needs to know."""
+    def sending(self, key: str) -> None:
+        pass
+
+    def keep(self, key: str, at_most_s: float) -> None:
+        pass
+
+    def abandon(self, key: str) -> None:
+        self._mine -= 1
+        self._abandoned.append(_now() + self.timeout_s)
+
+    def leave(self, key: str, *, ended: bool = False) -> None:
+        self._mine -= 1
 
 
 class Slot(Protocol):
     """One job's place; held from before the submit to the job's end."""
+
+    def sending(self) -> None:
+        """A submit is about to be sent: its job may run from now on."""
+        ...
 
     def accepted(self) -> None:
         """The provider has taken the submit."""
@@ -80,6 +120,14 @@ class Slot(Protocol):
         Returns:
             Seconds until the next submit is tried, at the soonest.
         """
+        ...
+
+    def keep(self, at_most_s: float) -> None:
+        """The job may run for so many seconds more, also where this process ends."""
+        ...
+
+    def abandon(self) -> None:
+        """Give the place to a job that may run and is not watched, for as long as it may."""
         ...
 
     def release(self, *, clean: bool) -> None:
@@ -219,7 +267,9 @@ class LocalGate:
             others = self.seats.others()
             occupied = self.held + others
             allowed = self._ceiling.allowed(now, occupied)
-            if occupied >= allowed or not self.seats.take(waiter.key, allowed):
+            # Asked also in vain where others are: so they learn that somebody waits.
+            full = occupied >= allowed and not others
+            if full or not self.seats.take(waiter.key, allowed):
                 wake_at = self._ceiling.wake_at(now)
                 if others or occupied < allowed:
                     wake_at = min(wake_at or now + LOOK_AGAIN_S, now + LOOK_AGAIN_S)
@@ -237,9 +287,9 @@ class LocalGate:
         if at is not None:
             self._timer = asyncio.get_running_loop().call_at(at, self._wake)
 
-    def _give_back(self, key: str) -> None:
+    def _give_back(self, key: str, *, ended: bool = False) -> None:
         self.held -= 1
-        self.seats.leave(key)
+        self.seats.leave(key, ended=ended)
 
 
 @attrs.define(eq=False)
@@ -249,6 +299,9 @@ class _LocalSlot:
     #: None where the job ran before this studio did.
     grant: Grant | None
     _open: bool = attrs.field(default=True, init=False)
+
+    def sending(self) -> None:
+        self.gate.seats.sending(self.key)
 
     def accepted(self) -> None:
         if self.grant is not None:
@@ -265,6 +318,18 @@ class _LocalSlot:
             self.gate._wake()
         return wait_s
 
+    def keep(self, at_most_s: float) -> None:
+        self.gate.seats.keep(self.key, at_most_s)
+
+    def abandon(self) -> None:
+        if self._open:
+            self._open = False
+            if self.grant is not None:
+                self.gate._ceiling.unanswered(self.grant)
+            self.gate.held -= 1
+            self.gate.seats.abandon(self.key)
+            self.gate._wake()
+
     def release(self, *, clean: bool) -> None:
         if self._open:
             self._open = False
@@ -275,7 +340,7 @@ class _LocalSlot:
                 ceiling.ended(_now())
                 if _now() - self.gate._remembered >= REMEMBER_S:
                     self.gate._remember(_now())
-            self.gate._give_back(self.key)
+            self.gate._give_back(self.key, ended=clean)
             self.gate._wake()
 
 

@@ -105,6 +105,8 @@ class Job:
     #: Whether the submits so far, if any, made no job; until the next one has its slot.
     refused: bool = attrs.field(default=False, init=False)
     _ended: bool = attrs.field(default=False, init=False)
+    _slot: Slot | None = attrs.field(default=None, init=False)
+    _next_slot: Callable[[], Awaitable[Slot]] | None = attrs.field(default=None, init=False)
 
     @property
     def open(self) -> bool:
@@ -132,23 +134,45 @@ class Job:
         """
         clock = asyncio.get_running_loop().time
         began = clock()
-        again = False
+        place = partial(self.gate.slot, key=self.key.submit_key, priority=priority, group=group)
+        self._next_slot = place
         while True:
             self.account.check()
-            slot = self.berth.take() if self.berth else None
-            if slot is None:
-                slot = await self.gate.slot(
-                    key=self.key.submit_key, priority=priority, group=group, again=again
-                )
+            if self._slot is None and self.berth:
+                self._slot = self.berth.take()
+            await self.seat()
             self.wait_s = clock() - began + (self.berth.wait_s if self.berth else 0.0)
-            submit = partial(self._submit, slot, request, submits)
+            # Once it has had a slot, it comes first.
+            self._next_slot = partial(place, again=True)
             try:
-                return await self._hold(slot, submit, clock())
+                return await self._hold(partial(self._submit, request, submits), clock())
             except SlotRefusedError:
                 if self.open or (self.berth is not None and self.berth.others):
                     # It came for a poll: this job exists. Or another account may have room.
                     raise
-                again = True
+
+    async def seat(self) -> None:
+        """Wait for a slot, where there is none or what was there is left to a lost submit.
+
+        Raises:
+            PausedError: Nothing more may be submitted.
+        """
+        if self._slot is None:
+            assert self._next_slot is not None
+            self._slot = await self._next_slot()
+
+    def sending(self) -> None:
+        """A submit is about to be sent."""
+        assert self._slot is not None
+        self._slot.sending()
+        self.may_run = True
+
+    def unseat(self) -> None:
+        """Leave the slot to a job that may run and of which nothing is known."""
+        self.may_run = False
+        if self._slot is not None:
+            self._slot.abandon()
+            self._slot = None
 
     async def resume(self, ref: JobRef, *, age_s: float) -> JobStatus:
         """Go on with a job that an earlier run began; as `run`.
@@ -160,14 +184,11 @@ class Job:
         self.ref = ref
         self.may_run = True
         # It runs, whatever the ceiling is: new submits have to make do with what is left.
-        slot = self.gate.occupy(key=self.key.submit_key)
-        return await self._hold(slot, None, asyncio.get_running_loop().time() - age_s)
+        self._slot = self.gate.occupy(key=self.key.submit_key)
+        return await self._hold(None, asyncio.get_running_loop().time() - age_s)
 
     async def _hold(
-        self,
-        slot: Slot,
-        submit: Callable[[], Awaitable[JobStatus | None]] | None,
-        accepted: float,
+        self, submit: Callable[[], Awaitable[JobStatus | None]] | None, accepted: float
     ) -> JobStatus:
         clock = asyncio.get_running_loop().time
         self.refused = False
@@ -181,23 +202,30 @@ class Job:
             self.cost = status.cost
         finally:
             self.run_s = clock() - accepted
+            slot, self._slot = self._slot, None
             if not self.open:
                 self.refused = not self._ended
+            # The provider may still count this job; then the place is not free yet.
+            if slot is None:
+                pass
+            elif not self.open:
                 slot.release(clean=self._ended)
+            elif self.ref is None:
+                slot.abandon()
             else:
-                # The provider may still count this job, so the place is not free yet.
                 self.background(self._linger(slot))
         self._report(status)
         if status.phase == "failed":
             raise status.error or JobFailedError("the job failed and the provider gives no reason")
         return status
 
-    async def _submit(self, slot: Slot, request: JsonObject, submits: Submits) -> JobStatus | None:
+    async def _submit(self, request: JsonObject, submits: Submits) -> JobStatus | None:
         try:
             status = await submits.submit(self, request)
         except SlotRefusedError as error:
+            assert self._slot is not None
             # Others may be refused no more than this one, so it gives the slot back to wait.
-            wait_s = slot.refused(retry_after_s=error.retry_after)
+            wait_s = self._slot.refused(retry_after_s=error.retry_after)
             if self.gate.starved_s > LONGEST_STARVED_S:
                 self.account.pause(
                     PausedError(
@@ -210,7 +238,8 @@ class Job:
             else:
                 self.retrying("submit", error, wait_s)
             raise
-        slot.accepted()
+        if self._slot is not None:
+            self._slot.accepted()
         return status
 
     def check_health(self) -> None:
@@ -261,26 +290,21 @@ class Job:
         """Keep the slot of a job that nobody waits for until it is surely free."""
         clock = asyncio.get_running_loop().time
         kept_s = self.settings.job_timeout(self.provider.limits)
-        if self.ref is None:
-            # Nobody can ask after it, but others like it tell when it will have ended.
-            kept_s = min(kept_s, self._timetable.durations.surely_s() or kept_s)
         _log.warning("slot.kept", part=str(self.key), job_id=self.job_id, at_most_s=kept_s)
         bound = clock() + kept_s
-        try:
-            while (left := bound - clock()) > 0:
-                await asyncio.sleep(min(left, LINGER_POLL_S) if self.ref else left)
-                if self.ref is None:
-                    continue
-                try:
-                    async with asyncio.timeout_at(bound):
-                        if (await self._poller().ask()).final:
-                            return
-                except (JobFailedError, ContentRejectedError):
-                    return
-                except Exception as error:
-                    _log.debug("job.linger_poll_failed", job_id=self.job_id, error=repr(error))
-        finally:
-            slot.release(clean=False)
+        slot.keep(kept_s)
+        while (left := bound - clock()) > 0:
+            await asyncio.sleep(min(left, LINGER_POLL_S))
+            try:
+                async with asyncio.timeout_at(bound):
+                    if (await self._poller().ask()).final:
+                        break
+            except (JobFailedError, ContentRejectedError):
+                break
+            except Exception as error:
+                _log.debug("job.linger_poll_failed", job_id=self.job_id, error=repr(error))
+        # Not reached where the studio closes: the job goes on, and its slot is left to it.
+        slot.release(clean=False)
 
     def retrying(self, action: Action, error: RetryableError, wait_s: float) -> None:
         """Tell that a request is sent again after a while."""

@@ -252,6 +252,8 @@ class PartRecord:
         files: Its raw files, in the spool.
         artifacts: Its finished files.
         error: Why it failed, was refused last or is uncertain.
+        changed_at: When the last of this was written, in seconds since the epoch; for what is
+            uncertain, when it was sent or its answer was lost.
     """
 
     state: PartState = "admitted"
@@ -266,6 +268,7 @@ class PartRecord:
     files: tuple[RawFile, ...] = ()
     artifacts: tuple[Artifact, ...] = ()
     error: GenerationError | None = None
+    changed_at: float | None = None
 
 
 @attrs.frozen(kw_only=True)

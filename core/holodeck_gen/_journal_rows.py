@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ENTRY = "number, key, position, state, task, rewritten, plan, outcome"
 _PART = (
     "part, state, round, attempt, job, submitted_at, outputs, expires_at, price, cost, files,"
-    " artifacts, error"
+    " artifacts, error, changed_at"
 )
 #: Why nothing was submitted any more, among the facts about the journal itself.
 PAUSED = "paused"
@@ -76,6 +76,15 @@ class Rows:
             f"SELECT {_ENTRY} FROM tasks WHERE state <> 'done' AND state = 'open' AND EXISTS ("
             " SELECT 1 FROM parts WHERE parts.task = tasks.number"
             " AND parts.state IN ('submitted', 'finished', 'fetched')) ORDER BY number"
+        ).fetchall()
+        return [self._entry(row) for row in rows]
+
+    def at_provider(self) -> list[Entry]:
+        """Tasks with a job that may be running, also those whose submit has no answer."""
+        rows = self.connection.execute(
+            f"SELECT {_ENTRY} FROM tasks WHERE state <> 'done' AND EXISTS ("
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number"
+            " AND parts.state IN ('submitted', 'uncertain')) ORDER BY number"
         ).fetchall()
         return [self._entry(row) for row in rows]
 
@@ -244,7 +253,7 @@ class Rows:
 
     def _part(self, row: tuple[Any, ...]) -> PartRecord:
         _, state, again, attempt, job, submitted_at, *rest = row
-        outputs, expires_at, price, cost, files, artifacts, error = rest
+        outputs, expires_at, price, cost, files, artifacts, error, changed_at = rest
         reason: GenerationError | None = None
         if error is not None:
             reason = error_from_json(json.loads(error))
@@ -266,6 +275,7 @@ class Rows:
             files=tuple(self.spool(each) for each in json.loads(files or "[]")),
             artifacts=self._artifacts(artifacts),
             error=reason,
+            changed_at=changed_at,
         )
 
     def _artifacts(self, text: str | None) -> tuple[Artifact, ...]:

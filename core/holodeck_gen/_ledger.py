@@ -82,11 +82,13 @@ class Ledger:
         self._occurrences = Occurrences(self.connection)
 
     def doubt_unanswered(self) -> None:
-        """Submits that were on their way when an earlier owner ended are uncertain."""
+        """Submits that were on their way when an earlier owner ended are uncertain.
+
+        ``changed_at`` stays: since then their jobs may run.
+        """
         self.connection.execute(
-            "UPDATE parts SET state = 'uncertain', changed_at = ? WHERE state = 'submitting'"
-            " AND task IN (SELECT number FROM tasks WHERE state <> 'done')",
-            (self.clock(),),
+            "UPDATE parts SET state = 'uncertain' WHERE state = 'submitting'"
+            " AND task IN (SELECT number FROM tasks WHERE state <> 'done')"
         )
 
     def set_meta(self, name: str, value: object) -> None:

@@ -81,6 +81,11 @@ def runs_folder() -> Path:
     return platformdirs.user_state_path("holodeck-gen", appauthor=False) / "runs"
 
 
+def slots_folder() -> Path:
+    """Holds what the runs of this user tell each other about their job slots."""
+    return platformdirs.user_state_path("holodeck-gen", appauthor=False) / "slots"
+
+
 def is_invocation(journal: Path) -> bool:
     """Whether it is a single invocation's: the same work again has another journal."""
     return journal.absolute().parent.parent == runs_folder().absolute()

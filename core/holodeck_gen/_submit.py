@@ -62,6 +62,7 @@ class Submitter:
         """
 
         async def send(cost: int) -> JobStatus | None:
+            await job.seat()
             await job.charge.reserve()
             job.check_health()
             with await self._leave(job, cost):
@@ -104,6 +105,8 @@ class Submitter:
         elif _repeats_for_nothing(job):
             await self._record_refusal(job, error)
         elif self.settings.on_uncertain == "resubmit":
+            # Before the record, so that a crash cannot make the slot look free.
+            job.unseat()
             await self.journal.record(job.key, Abandoned(attempt=job.attempts, error=error))
             job.charge.settle()
         else:
@@ -131,7 +134,7 @@ class Submitter:
         job.attempts += 1
         pace = job.account.pace(job.provider, "submit")
         sent = await pace.departure()
-        job.may_run = True
+        job.sending()
         try:
             answer = await bounded(
                 job.provider.submit(request, key=job.key.submit_key),
@@ -215,7 +218,6 @@ class Submitter:
             return uncertain
         if job.ref is not None:
             return None
-        # Its slot goes to the next attempt: a job that costs nothing is not waited for.
         job.may_run = False
         return again
 

@@ -32,6 +32,7 @@ from holodeck_gen._registry import Registry
 from holodeck_gen._resolve import Maker, Named, Resolver
 from holodeck_gen._resume import Resume, begin
 from holodeck_gen._route import Pool, Router
+from holodeck_gen._seating import Seating, left_in, steady_clock
 from holodeck_gen._settings import Settings
 from holodeck_gen.errors import ConfigError, PausedError
 from holodeck_gen.events import EventQueue, Observer
@@ -87,6 +88,7 @@ class Workplace:
     accounts: Accounts = attrs.field(init=False)
     prices: Prices = attrs.field(init=False)
     budget: Budget = attrs.field(init=False)
+    seating: Seating = attrs.field(init=False)
     events: EventQueue = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
     #: Those that only tasks name.
@@ -142,8 +144,11 @@ class Workplace:
             before = await self.journal.spending() if limit else Spending()
             self.budget = Budget(limit=limit, before=before)
             self.events = EventQueue([*self.observers, *self._resolver.observers()])
+            self.seating = await self._take_seats()
+            undo.push_async_callback(asyncio.to_thread, self.seating.close)
             self.accounts = Accounts(
                 concurrency=self.settings.concurrency,
+                seating=self.seating,
                 outage_s=self.settings.outage_s,
                 on_pause=self.journal.note_pause,
             )
@@ -172,6 +177,8 @@ class Workplace:
         self.accounts.close()
         await asyncio.to_thread(self.engine.parts.finisher.close)
         await self._maker.aclose()
+        # While the journal is still ours: who owns it next takes over what is left.
+        await asyncio.to_thread(self.seating.close)
         await self.journal.aclose()
         await self._clients.aclose()
         await asyncio.to_thread(self.events.close)
@@ -211,6 +218,19 @@ class Workplace:
             " run has; run it with that account to get what is paid for",
             reason="the account has changed",
         )
+
+    async def _take_seats(self) -> Seating:
+        """Learn which slots are taken, before anything is submitted."""
+        seating = Seating(settings=self.settings, clock=steady_clock())
+        # Only of a journal that was opened here is it certain that nobody else works with it.
+        if self.journal is not self._chosen and isinstance(self.journal, SqliteJournal):
+            rows = self.journal.ledger.rows
+            seating.journal = rows.name
+            seating.left = await asyncio.to_thread(left_in, rows)
+        for pool in self.pools:
+            for provider in pool.members:
+                await asyncio.to_thread(seating.account, provider)
+        return seating
 
     def _choose_place(self) -> Place:
         choice = self._chosen if isinstance(self._chosen, str | os.PathLike) else None

@@ -279,16 +279,17 @@ class TestRetry:
         tasks(CAT, other, DOG)
         assert "--retry-uncertain" in run(code=RESUMABLE).stderr
         assert runs.jobs == 3
-        run("--retry-uncertain", "tom", code=RESUMABLE)
+        # The lost jobs may be running, so that a run with two slots would wait for their end.
+        run("--concurrency", "8", "--retry-uncertain", "tom", code=RESUMABLE)
         assert runs.jobs == 4
-        run("--retry-uncertain", "dog", "--retry-uncertain", "cat")
+        run("--concurrency", "8", "--retry-uncertain", "dog", "--retry-uncertain", "cat")
         assert runs.jobs == 5
 
     def test_uncertain_of_all(self, run: Callable[..., Result], runs: Runs) -> None:
         other = CAT.__class__("a cat", id="tom")
         lost(runs, CAT, other)
         tasks(CAT, other)
-        run("--retry-uncertain")
+        run("--concurrency", "8", "--retry-uncertain")
         assert runs.jobs == 4
 
 

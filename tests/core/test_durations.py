@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from holodeck_gen._durations import ENOUGH, Durations
+from holodeck_gen._durations import Durations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,7 +98,6 @@ def test_jobs_that_never_end_do_not_hide_those_that_do() -> None:
     durations.learn()
     assert durations.spread.age(0.45) == pytest.approx(2.0, rel=0.1)
     assert durations.spread.share(10.0) < 0.96
-    assert durations.surely_s() is None
 
 
 def test_before_a_job_has_ended_those_that_run_tell_of_the_others() -> None:
@@ -112,16 +111,6 @@ def test_before_a_job_has_ended_those_that_run_tell_of_the_others() -> None:
     known = durations.spread
     durations.still(1000.0)
     assert durations.spread is known
-
-
-def test_how_long_any_job_takes_is_said_when_enough_have_been_seen() -> None:
-    durations = Durations(8.0)
-    for i in range(ENOUGH):
-        assert durations.surely_s() is None
-        durations.observe(10.0 + i, 11.0 + i)
-    longest = durations.surely_s()
-    assert longest is not None
-    assert longest > 10.0 + ENOUGH
 
 
 def test_nothing_seen_is_nothing_learnt() -> None:

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 import holodeck_gen as hg
 from helpers import failure_of, opened, result_of
 from holodeck_gen._concurrency import Concurrency
-from holodeck_gen._gate import LOOK_AGAIN_S, LocalGate, Slot
+from holodeck_gen._gate import LOOK_AGAIN_S, LocalGate, OwnSeats, Slot
 from holodeck_gen._job import LONGEST_STARVED_S
 from holodeck_gen._proven import Memory
 from holodeck_gen.errors import PausedError, SlotRefusedError
@@ -171,6 +171,7 @@ class SharedSeats:
 
     taken: Callable[[], int]
     keys: list[str] = attrs.field(factory=list)
+    abandoned: list[str] = attrs.field(factory=list)
 
     def others(self) -> int:
         return self.taken()
@@ -184,7 +185,17 @@ class SharedSeats:
     def occupy(self, key: str) -> None:
         self.keys.append(key)
 
-    def leave(self, key: str) -> None:
+    def sending(self, key: str) -> None:
+        assert key in self.keys
+
+    def keep(self, key: str, at_most_s: float) -> None:
+        assert key in self.keys
+
+    def abandon(self, key: str) -> None:
+        self.keys.remove(key)
+        self.abandoned.append(key)
+
+    def leave(self, key: str, *, ended: bool = False) -> None:
         self.keys.remove(key)
 
 
@@ -225,6 +236,29 @@ class TestSeats:
             return seats.keys
 
         assert run_virtual(main()) == []
+
+    def test_what_is_not_watched_any_more_is_told(self) -> None:
+        async def main() -> SharedSeats:
+            seats = SharedSeats(lambda: 0)
+            gate = gate_of(1, seats=seats)
+            lost = await gate.slot(key="lost")
+            lost.sending()
+            lost.abandon()
+            lost.release(clean=False)
+            assert gate.held == 0
+            return seats
+
+        seats = run_virtual(main())
+        assert (seats.keys, seats.abandoned) == ([], ["lost"])
+
+    def test_an_abandoned_job_is_counted_without_others(self) -> None:
+        async def main() -> float:
+            gate = gate_of(1, seats=OwnSeats(timeout_s=30.0))
+            (await gate.slot()).abandon()
+            await gate.slot()
+            return now()
+
+        assert run_virtual(main()) == pytest.approx(30.0, abs=LOOK_AGAIN_S)
 
 
 class TestMemory:

@@ -648,8 +648,8 @@ def test_a_decision_reaches_a_task_of_which_another_part_is_in_work(tmp_path: Pa
     provider.scripts = {"a cat": Script(submits=["late"], job_s=100)}
     runs.killed(task, after_s=5, concurrency=1, request_timeout_s=3600)
     provider.scripts = {"a cat": Script(job_s=100)}
-    # The first part has no answer; the second is submitted and runs on.
-    runs.killed(task, after_s=50, concurrency=1)
+    # The first part has no answer, and its job may run; the second is submitted and runs on.
+    runs.killed(task, after_s=50, concurrency=2)
     assert runs.jobs == 2
-    assert runs.run(task, retry_uncertain=True)["cat"].ok
+    assert runs.run(task, retry_uncertain=True, concurrency=3)["cat"].ok
     assert runs.jobs == 3

@@ -455,6 +455,8 @@ def _watch_waits(crash: Crash) -> None:
 
 async def batch(folder: Path, server: Server, crash: Crash, *, late_s: float = 0.0) -> None:
     """Run or resume all tasks; each outcome is a line of the server's file."""
+    # Trials run side by side, and each has an account of its own.
+    os.environ["XDG_STATE_HOME"] = str(folder.parent / "state")
     async with hg.AsyncStudio(
         CountingProvider(server, crash),
         output=folder,

@@ -169,6 +169,8 @@ class Process:
 
     def main(self) -> int:
         """Work; the exit code."""
+        # They contend for a journal; who shares slots waits for the other.
+        os.environ["XDG_STATE_HOME"] = str(Path(self.home) / f"state-{self.number}")
         server = Server(Path(self.home) / "server", self.number)
         reach: Callable[[str], None] = lambda _: None  # noqa: E731
         if self.standstill is not None:

@@ -30,10 +30,13 @@ FEW, MANY = 5, 20
 TASKS = 9
 #: Jobs at once, and so submits that may be on their way when a run is killed.
 AT_ONCE = 2
+#: A job that is lost keeps its slot for so many seconds, so that the next run can go on.
+SOON_OVER = ("--set", "job_timeout_s=2")
 #: Seconds for which answers are on their way.
 LATENCY_S = 0.1
-#: Seconds. A run submits four to eight tasks in this time, after half a second to start.
-SOON_S = 1.6
+#: Seconds. A run submits some tasks in this time, after half a second to start and, where the one
+#: before has left submits without an answer, up to two more until these have surely ended.
+SOON_S = 2.5
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def killed_again_and_again(emulator: Emulator, folder: Path, dialect: str, kills
     chance = random.Random(f"{SEED}/{dialect}")
     for _ in range(kills):
         before = made(emulator, found).total()
-        run = found.shell.start(*RUN)
+        run = found.shell.start(*RUN, *SOON_OVER)
         moment = chance.uniform(0.0, SOON_S)
         time.sleep(moment)
         assert run.process.poll() is None, f"it came to its end: {run.stderr}"
@@ -93,7 +96,7 @@ def made(emulator: Emulator, found: Killed) -> Counter[str]:
 def settle(emulator: Emulator, found: Killed) -> set[str]:
     """Finish the work and check that nothing was paid twice; returns the tasks that were held."""
     shell = found.shell
-    last = shell.start(*RUN)
+    last = shell.start(*RUN, *SOON_OVER)
     code = last.ended()
     assert code in (DONE, RESUMABLE), last.stderr
     held = shell.uncertain(code=code) if code else set()
@@ -111,7 +114,7 @@ def settle(emulator: Emulator, found: Killed) -> set[str]:
     # What is in doubt has no id by which it could be fetched, and `collect` makes no job.
     shell.call("collect", "out", code=code)
     assert made(emulator, found) == jobs
-    shell.run("--retry-uncertain", code=DONE)
+    shell.run(*SOON_OVER, "--retry-uncertain", code=DONE)
     again = made(emulator, found)
     assert again == Counter({keys[key]: n + (key in held) for key, n in counts.items()})
     assert shell.pictures() == keys.keys()

@@ -237,9 +237,10 @@ class TestLostAnswer:
         own.call("collect", "out", code=RESUMABLE)
         assert emulator.jobs == {"a cat": 1, "a cow": 1, "a dog unanswered": 1}
         assert emulator.stats["submits"] == 4
-        own.run("--retry-uncertain", "task-2", code=RESUMABLE)
+        # Two slots are kept for the jobs that may be running.
+        own.run("--concurrency", "4", "--retry-uncertain", "task-2", code=RESUMABLE)
         assert own.uncertain() == {"task-3"}
-        own.run("--retry-uncertain", code=DONE)
+        own.run("--concurrency", "4", "--retry-uncertain", code=DONE)
         assert own.pictures() == {f"task-{i}" for i in range(4)}
         assert emulator.jobs == dict.fromkeys(self.PROMPTS, 1) | {"a dog unanswered": 2}
         assert own.leaks() == []
@@ -249,7 +250,8 @@ class TestLostAnswer:
     ) -> None:
         own = shell(dialect)
         own.write_tasks(self.PROMPTS)
-        own.run("--on-uncertain", "resubmit", code=DONE)
+        # Until the lost jobs have surely ended, their slots are kept.
+        own.run("--set", "job_timeout_s=1", "--on-uncertain", "resubmit", code=DONE)
         assert own.pictures() == {f"task-{i}" for i in range(4)}
         # The service has counted what the policy costs.
         assert emulator.jobs == dict.fromkeys(self.PROMPTS, 1) | {"a dog unanswered": 2}
