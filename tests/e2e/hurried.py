@@ -42,7 +42,8 @@ def _hurried(limits: hg.Limits) -> hg.Limits:
     return attrs.evolve(limits, poll_interval_s=POLL_INTERVAL_S)
 
 
-def _pictures(options: HunyuanOptions | None, ctx: hg.Context) -> Any:
+def make_hurried(options: HunyuanOptions | None, ctx: hg.Context) -> Any:
+    """The factory of pictures."""
     return Hurried(make_hunyuan(options, ctx))
 
 
@@ -52,5 +53,5 @@ def _solids(options: Hunyuan3DOptions | None, ctx: hg.Context) -> Any:
 
 @hg.hookimpl
 def register_providers(register: hg.Register) -> None:
-    register("hunyuan", _pictures, options=HunyuanOptions, summary="Pictures.")
+    register("hunyuan", make_hurried, options=HunyuanOptions, summary="Pictures.")
     register("hunyuan3d", _solids, options=Hunyuan3DOptions, summary="3D models.")
