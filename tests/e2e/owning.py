@@ -51,6 +51,7 @@ class ServiceOptions:
         latency_s: Seconds until a submit is answered.
         max_jobs: Jobs at once.
         gate: A file without which no job ends.
+        account: Whose slots they are.
     """
 
     server: str
@@ -59,6 +60,7 @@ class ServiceOptions:
     latency_s: float = 0.005
     max_jobs: int = 4
     gate: str = ""
+    account: str = "test"
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -84,8 +86,8 @@ class Service:
         return hg.Limits(max_jobs=self.options.max_jobs, poll_interval_s=0.02)
 
     def account_key(self) -> str:
-        """One account."""
-        return "counting:test"
+        """That of the options."""
+        return f"counting:{self.options.account}"
 
     def quota_key(self, task: hg.Task) -> str:
         """One quota."""
@@ -177,7 +179,13 @@ class Process:
             reach = Standstill(*self.standstill).reach
             _watch_records(reach)
         service = Service(
-            options=ServiceOptions(server=str(server.path), run=self.number, **self.options),
+            options=ServiceOptions(
+                # Nobody who works elsewhere takes its slots.
+                server=str(server.path),
+                run=self.number,
+                account=Path(self.home).name,
+                **self.options,
+            ),
             reach=reach,
         )
         while time.monotonic() < self.at:
