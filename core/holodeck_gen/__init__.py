@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from holodeck_gen._config import Config
     from holodeck_gen._generate import agenerate, generate, provider
     from holodeck_gen._handle import AsyncHandle
+    from holodeck_gen._info import StudioInfo
     from holodeck_gen._money import Spending
     from holodeck_gen._nearest import did_you_mean
     from holodeck_gen._outcome import Failure, Outcome, Result
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     )
     from holodeck_gen._registry import Configured, Register, Registry
     from holodeck_gen._stages import Expander, Processor, Rewriter, Store
-    from holodeck_gen._studio import AsyncStudio, StudioInfo
+    from holodeck_gen._studio import AsyncStudio
     from holodeck_gen._sync import Handle, Studio
     from holodeck_gen._task import Task
     from holodeck_gen._values import JsonObject
@@ -86,6 +87,7 @@ _MODULES = {
     "_config": ("Config",),
     "_generate": ("agenerate", "generate", "provider"),
     "_handle": ("AsyncHandle",),
+    "_info": ("StudioInfo",),
     "_money": ("Spending",),
     "_nearest": ("did_you_mean",),
     "_outcome": ("Failure", "Outcome", "Result"),
@@ -104,7 +106,7 @@ _MODULES = {
     ),
     "_registry": ("Configured", "Register", "Registry"),
     "_stages": ("Expander", "Processor", "Rewriter", "Store"),
-    "_studio": ("AsyncStudio", "StudioInfo"),
+    "_studio": ("AsyncStudio",),
     "_sync": ("Handle", "Studio"),
     "_task": ("Task",),
     "_values": ("JsonObject",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ from holodeck_gen._pace import Pace
 from holodeck_gen._poll_desk import PollDesk, Timetable
 from holodeck_gen._proven import Memory
 from holodeck_gen._provider import Action, Limits, Provider
+from holodeck_gen._sample import Sampler
 from holodeck_gen._seating import Seating
 from holodeck_gen.errors import AuthError, BillingError, GenerationError, PausedError
+from holodeck_gen.events import SlotsSampled
 
 if TYPE_CHECKING:
     from holodeck_gen._task import Task
@@ -46,11 +49,14 @@ class Account:
     outage_s: float = OUTAGE_S
     #: Told of a pause when it begins.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
+    #: Told now and then how job slots are used; None where nobody listens.
+    on_sample: Callable[[SlotsSampled], None] | None = None
     seating: Seating | None = None
     paused: PausedError | None = attrs.field(default=None, init=False)
     health: Health = attrs.field(init=False)
     results: Health = attrs.field(init=False)
-    _gates: dict[str, Gate] = attrs.field(factory=dict, init=False)
+    _gates: dict[str, LocalGate] = attrs.field(factory=dict, init=False)
+    _samplers: dict[str, Sampler] = attrs.field(factory=dict, init=False)
     _paces: dict[Action, Pace] = attrs.field(factory=dict, init=False)
     _desk: PollDesk | None = attrs.field(default=None, init=False)
     _timetables: dict[str, Timetable] = attrs.field(factory=dict, init=False)
@@ -69,7 +75,17 @@ class Account:
             seats = (
                 OwnSeats() if self.seating is None else self.seating.seats(provider, task, limits)
             )
-            self._gates[quota] = LocalGate(self.concurrency, limits, seats=seats, memory=memory)
+            gate = LocalGate(self.concurrency, limits, seats=seats, memory=memory)
+            sampler = self._samplers[quota] = Sampler(
+                account=self.key,
+                quota=quota,
+                gate=gate,
+                submits=self.pace(provider, "submit"),
+                polls=self.pace(provider, "poll"),
+                tell=self.on_sample,
+            )
+            gate.on_change = sampler.changed
+            self._gates[quota] = gate
         return self._gates[quota]
 
     def pace(self, provider: Provider, action: Action) -> Pace:
@@ -102,10 +118,17 @@ class Account:
         """Whether a submit would be sent now, as far as its health goes."""
         return self.paused is None and self.health.admits("submit")
 
+    def samples(self) -> list[SlotsSampled]:
+        """How the slots of each quota are used."""
+        now = asyncio.get_running_loop().time()
+        return [sampler.sample(now) for sampler in self._samplers.values()]
+
     def close(self) -> None:
-        """Keep what was found out for the next run."""
-        for gate in self._gates.values():
+        """Keep what was found out for the next run, and tell how it ended."""
+        now = asyncio.get_running_loop().time()
+        for quota, gate in self._gates.items():
             gate.close()
+            self._samplers[quota].close(now)
 
     def check(self) -> None:
         """Raise where nothing may be submitted.
@@ -143,6 +166,7 @@ class Accounts:
     outage_s: float = OUTAGE_S
     #: Told of a pause when it is one of all accounts.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
+    on_sample: Callable[[SlotsSampled], None] | None = None
     seating: Seating | None = None
     _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
     _everywhere: PausedError | None = attrs.field(default=None, init=False)
@@ -154,6 +178,7 @@ class Accounts:
             account = self._accounts[key] = Account(
                 key=key,
                 concurrency=self.concurrency,
+                on_sample=self.on_sample,
                 seating=self.seating,
                 outage_s=self.outage_s,
                 on_pause=self._one_paused,
@@ -167,6 +192,10 @@ class Accounts:
         memory = Memory.of(provider.account_key(), provider.quota_key(task))
         known = None if provider.billing == "free" else memory.load()
         return Levels(self.concurrency, limits_of(provider, task), known).best
+
+    def samples(self) -> list[SlotsSampled]:
+        """How the slots of each account and quota are used."""
+        return [sample for account in self._accounts.values() for sample in account.samples()]
 
     def close(self) -> None:
         """Keep what was found out for the next run."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -14,6 +15,7 @@ from holodeck_gen._calls import copied
 from holodeck_gen._ceiling import Ceiling, Grant
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._line import Group, Line, Waiter
+from holodeck_gen._meter import Meter
 from holodeck_gen._proven import Memory
 from holodeck_gen._provider import Limits
 
@@ -197,6 +199,9 @@ class LocalGate:
     limits: Limits
     seats: Seats = attrs.field(factory=OwnSeats, kw_only=True)
     memory: Memory | None = attrs.field(default=None, kw_only=True)
+    #: Told of the loop time when something has changed.
+    on_change: Callable[[float], object] = attrs.field(default=lambda _now: None, kw_only=True)
+    meter: Meter = attrs.field(factory=Meter, init=False)
     held: int = attrs.field(default=0, init=False)
     waiting: int = attrs.field(default=0, init=False)
     _ceiling: Ceiling = attrs.field(init=False)
@@ -243,6 +248,7 @@ class LocalGate:
     def occupy(self, *, key: str = "") -> Slot:
         self.seats.occupy(key)
         self.held += 1
+        self._tell()
         return _LocalSlot(self, key, None)
 
     def dismiss(self, reason: PausedError) -> None:
@@ -261,6 +267,16 @@ class LocalGate:
         self._remembered = now
 
     def _wake(self) -> None:
+        """Something has changed: give away what is free, and tell."""
+        self._hand_out()
+        self._tell()
+
+    def _tell(self) -> None:
+        now = _now()
+        self.meter.change(now, taken=self.held, ceiling=self.ceiling, waiting=self.waiting)
+        self.on_change(now)
+
+    def _hand_out(self) -> None:
         """Give away what is free; look again when more may be."""
         while (waiter := self._line.peek()) is not None:
             now = _now()
@@ -312,6 +328,7 @@ class _LocalSlot:
         wait_s = retry_after_s or 0.0
         if self._open:
             self._open = False
+            self.gate.meter.refusals += 1
             self.gate._give_back(self.key)
             if self.grant is not None:
                 wait_s = self.gate._ceiling.refused(_now(), self.grant, retry_after_s)

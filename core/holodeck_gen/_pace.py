@@ -67,9 +67,13 @@ class Pace:
 
     Args:
         documented: Requests a second that the service allows; None where it does not say.
+
+    Attributes:
+        count: Requests sent so far.
     """
 
     documented: float | None
+    count: int = attrs.field(default=0, init=False)
     _tokens: _Line = attrs.field(factory=_Line, init=False)
     _departures: _Line = attrs.field(factory=_Line, init=False)
     _sent: deque[float] = attrs.field(factory=deque, init=False)
@@ -102,6 +106,7 @@ class Pace:
         # way should not stay so for long.
         now = await self._departures.wait(self._next_departure, self._spare_s)
         self._sent.append(now)
+        self.count += 1
         while self._sent[0] < now - max(WINDOW_S, self._window_s(now)):
             self._sent.popleft()
         return now

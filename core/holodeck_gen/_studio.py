@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
@@ -14,9 +14,9 @@ from holodeck_gen._background import Background
 from holodeck_gen._cache import Cache, CacheReuse
 from holodeck_gen._config import Config
 from holodeck_gen._handle import AsyncHandle
+from holodeck_gen._info import StudioInfo, label
 from holodeck_gen._journal import Journal, Retry
 from holodeck_gen._map import MapRun, Tasks
-from holodeck_gen._money import Spending
 from holodeck_gen._outcome import Failure, Outcome, Result
 from holodeck_gen._part import Life
 from holodeck_gen._registry import Factory, Kind, Registry
@@ -38,31 +38,8 @@ if TYPE_CHECKING:
     from holodeck_gen._provider import Prepared, Provider
     from holodeck_gen._resolve import Named
     from holodeck_gen._resume import Resume
-    from holodeck_gen._route import Pool
     from holodeck_gen._stages import Expander, Processor, Rewriter
-    from holodeck_gen.events import EventQueue, Observer
-
-
-@attrs.frozen(kw_only=True)
-class StudioInfo:
-    """What a studio is about to do, for the first line of a run.
-
-    Attributes:
-        provider: The providers' names in their order, with their accounts.
-        billing: ``"free"`` only where every provider is.
-        jobs_at_once: Job slots to begin with, over all accounts of the first provider.
-        journal: The journal's file, where there is one.
-        changed: Settings that differ from those of the last run with this journal.
-        spending: What its jobs have cost: over all runs with this journal where there is a
-            budget, else in this studio.
-    """
-
-    provider: str
-    billing: Literal["paid", "free"]
-    jobs_at_once: int
-    journal: Path | None = None
-    changed: tuple[str, ...] = ()
-    spending: Spending = attrs.field(factory=Spending)
+    from holodeck_gen.events import EventQueue, Observer, SlotsSampled
 
 
 class AsyncStudio:
@@ -363,13 +340,17 @@ class AsyncStudio:
         pools = self._work.pools
         free = all(each.billing == "free" for pool in pools for each in pool.members)
         return StudioInfo(
-            provider=", then ".join(_label(pool) for pool in pools),
+            provider=", then ".join(label(pool) for pool in pools),
             billing="free" if free else "paid",
             jobs_at_once=sum(self._start(each, task or Task("-")) for each in pools[0].members),
             journal=self._work.journal.path,
             changed=self._work.journal.changed,
             spending=self._work.budget.spending,
         )
+
+    def slots(self) -> list[SlotsSampled]:
+        """How job slots are used now, for each account and quota in use."""
+        return self._work.accounts.samples()
 
     def _start(self, provider: Provider, task: Task) -> int:
         try:
@@ -386,14 +367,6 @@ def _task(task: Task | str, fields: dict[str, Any]) -> Task:
     if isinstance(task, str):
         return Task(task, **fields)
     return attrs.evolve(task, **fields) if fields else task
-
-
-def _label(pool: Pool) -> str:
-    first, *others = pool.members
-    if others:
-        return f"{pool.name} ({len(pool.members)} accounts)"
-    account = getattr(first, "account_label", None)
-    return f"{pool.name} ({account})" if account else pool.name
 
 
 def _cache(folder: str | os.PathLike[str] | None, reuse: CacheReuse | None) -> Cache | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import attrs
 
 from holodeck_gen._handle import AsyncHandle, Progress
-from holodeck_gen._studio import AsyncStudio, StudioInfo
+from holodeck_gen._studio import AsyncStudio
 from holodeck_gen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from holodeck_gen._artifact import Cost
     from holodeck_gen._cache import CacheReuse
     from holodeck_gen._config import Config
+    from holodeck_gen._info import StudioInfo
     from holodeck_gen._journal import Journal
     from holodeck_gen._map import Tasks
     from holodeck_gen._outcome import Outcome, Result
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from holodeck_gen._settings import OnUncertain
     from holodeck_gen._stages import Expander, Processor, Rewriter
     from holodeck_gen._task import Task
-    from holodeck_gen.events import Observer
+    from holodeck_gen.events import Observer, SlotsSampled
 
 T = TypeVar("T")
 
@@ -200,6 +201,14 @@ class Studio:
 
         async def ask() -> Cost | None:
             return self._studio.price(task)
+
+        return self._call(ask())
+
+    def slots(self) -> list[SlotsSampled]:
+        """How job slots are used now. As `AsyncStudio.slots`."""
+
+        async def ask() -> list[SlotsSampled]:
+            return self._studio.slots()
 
         return self._call(ask())
 

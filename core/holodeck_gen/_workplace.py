@@ -151,6 +151,7 @@ class Workplace:
                 seating=self.seating,
                 outage_s=self.settings.outage_s,
                 on_pause=self.journal.note_pause,
+                on_sample=self.events.put if self.events else None,
             )
             parts = self._parts(store, processors)
             self.engine = Engine(

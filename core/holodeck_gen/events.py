@@ -77,13 +77,50 @@ class JobEnded:
 
 
 @attrs.frozen(kw_only=True)
+class SlotsSampled:
+    """How the job slots of one account are used; at most once a second, when something changes.
+
+    Attributes:
+        account: The provider's `account_key`.
+        quota: The provider's `quota_key`: which of the account's slots these are.
+        taken: Slots with a job now.
+        ceiling: Slots allowed now.
+        waiting: How many jobs wait for a slot.
+        refusals: Submits refused so far for want of a slot.
+        taken_s: Slot-seconds so far in which a slot was taken. A job counts until it is seen to
+            have ended.
+        allowed_s: Slot-seconds that might have been, while there was work.
+        submit_rate: Submits the account sent a second, since the last sample.
+        poll_rate: Polls sent a second, likewise.
+    """
+
+    account: str
+    quota: str
+    taken: int
+    ceiling: int
+    waiting: int
+    refusals: int
+    taken_s: float
+    allowed_s: float
+    submit_rate: float
+    poll_rate: float
+
+    @property
+    def busy(self) -> float | None:
+        """The share of the slot-seconds that were taken, 0 to 1; None before there were any."""
+        return self.taken_s / self.allowed_s if self.allowed_s else None
+
+
+@attrs.frozen(kw_only=True)
 class TaskEnded:
     """A task reached its outcome."""
 
     outcome: Outcome
 
 
-Event: TypeAlias = TaskAdmitted | JobSubmitted | RequestRetried | JobEnded | TaskEnded
+Event: TypeAlias = (
+    TaskAdmitted | JobSubmitted | RequestRetried | JobEnded | SlotsSampled | TaskEnded
+)
 Observer: TypeAlias = Callable[[Event], None]
 
 

@@ -28,12 +28,13 @@ from holodeck_gen._cli._results import outcome_line
 from holodeck_gen._cli._summary import Tally, duration, first_line, last_line
 from holodeck_gen._cli._times import ClockTime, Span, seconds_until
 from holodeck_gen._codec import outcome_from_json
+from holodeck_gen._info import StudioInfo
 from holodeck_gen._outcome import Failure
 from holodeck_gen._outcome import Result as TaskResult
-from holodeck_gen._studio import StudioInfo
 from holodeck_gen._task import Task
 from holodeck_gen._taskfile import read_tasks
 from holodeck_gen.errors import JobFailedError
+from holodeck_gen.events import SlotsSampled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -830,6 +831,28 @@ class TestSummary:
         assert last_line(tally, left=3, seconds=4.14) == (
             "4 931 done · 61 failed · 8 held · 2 lines skipped · 3 left · ¥986.20 · 4.1 s"
         )
+
+    def test_how_busy_the_slots_were_is_in_the_last_line_and_beside_the_bar(self) -> None:
+        slots = [
+            SlotsSampled(
+                account="a",
+                quota=quota,
+                taken=taken,
+                ceiling=4,
+                waiting=0,
+                refusals=1,
+                taken_s=taken_s,
+                allowed_s=100.0,
+                submit_rate=0.5,
+                poll_rate=1.0,
+            )
+            for quota, taken, taken_s in (("x", 2, 95.0), ("y", 4, 99.0))
+        ]
+        line = last_line(Tally(), left=0, seconds=1, slots=slots)
+        assert line == "0 done · slots 97 % busy · 1.0 s"
+        words = Progress(None, shown=False).words(failed=0, slots=slots)
+        assert words == "6 of 8 slots · 2 refused · slots 97 % busy"
+        assert Progress(None, shown=False).words(failed=0) == ""
 
     @pytest.mark.parametrize(
         ("seconds", "text"),

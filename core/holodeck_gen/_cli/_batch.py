@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from holodeck_gen._cli._work import Stop, outcomes, signals
 from holodeck_gen._money import FREE, Totals
 from holodeck_gen._taskfile import Check, Line
 from holodeck_gen.errors import GenerationError, TaskError
+from holodeck_gen.events import SlotsSampled
 
 if TYPE_CHECKING:
     from holodeck_gen._money import Spending
@@ -71,6 +72,7 @@ class Batch:
     _begun: bool = attrs.field(default=False, init=False)
     _journal: Path | None = attrs.field(default=None, init=False)
     _price: Cost | None = attrs.field(default=None, init=False)
+    _slots: Sequence[SlotsSampled] = attrs.field(default=(), init=False)
 
     async def work(self, studio: AsyncStudio) -> int:
         """Run the tasks and return the exit code."""
@@ -175,7 +177,8 @@ class Batch:
                 results.add(outcome)
                 if self._journal is None and outcome.state in ("failed", "held"):
                     results.add_failed(outcome.key, outcome.task)
-                progress.advance(failed=self.tally.failed)
+                self._slots = studio.slots()
+                progress.advance(failed=self.tally.failed, slots=self._slots)
                 self._emit(outcome, stop)
 
     def _tasks(self) -> Iterator[Task]:
@@ -237,7 +240,12 @@ class Batch:
             )
         price = part_of(self._price, self._left, self.check.count)
         words = last_line(
-            self.tally, left=self._left, price=price, seconds=seconds, spending=spending
+            self.tally,
+            left=self._left,
+            price=price,
+            seconds=seconds,
+            spending=spending,
+            slots=self._slots,
         )
         self.voice.note(words)
         return self.tally.code(interrupted=stop.reason == "interrupted", unfinished=unfinished)

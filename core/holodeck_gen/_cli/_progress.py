@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
-from holodeck_gen._cli._summary import duration
+from holodeck_gen._cli._summary import duration, usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holodeck_gen.events import SlotsSampled
 
 #: Ends from which the pace is taken; and how many are needed before it says anything.
 WINDOW = 50
@@ -67,20 +72,23 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def advance(self, *, failed: int) -> None:
+    def advance(self, *, failed: int, slots: Sequence[SlotsSampled] = ()) -> None:
         """A task has ended.
 
         Args:
             failed: How many have ended without a result by now.
+            slots: How job slots are used.
         """
         self._pace.count()
         self._ended += 1
         if self._bar is not None:
-            self._bar.update(self._row, advance=1, words=self.words(failed=failed))
+            words = self.words(failed=failed, slots=slots)
+            self._bar.update(self._row, advance=1, words=words)
 
-    def words(self, *, failed: int) -> str:
+    def words(self, *, failed: int, slots: Sequence[SlotsSampled] = ()) -> str:
         """What stands beside the bar."""
         words = [f"{failed} failed"] if failed else []
+        words += usage(slots)
         if self._total is not None:
             left = self._pace.seconds_left(self._total - self._ended)
             words += [f"about {duration(left)} left"] if left else []

@@ -16,8 +16,11 @@ from holodeck_gen._outcome import Failure, Outcome
 from holodeck_gen.errors import SubmitUncertainError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from holodeck_gen._info import StudioInfo
     from holodeck_gen._money import Spending
-    from holodeck_gen._studio import StudioInfo
+    from holodeck_gen.events import SlotsSampled
 
 #: Different reasons that are remembered; a run must not grow with its failures.
 _REASONS = 50
@@ -136,6 +139,7 @@ def last_line(
     price: Cost | None = None,
     seconds: float,
     spending: Spending | None = None,
+    slots: Sequence[SlotsSampled] = (),
 ) -> str:
     """What has happened: ``8 done · 1 failed · ¥1.60 · 4.1 s``.
 
@@ -145,6 +149,7 @@ def last_line(
         price: About what they will cost, if known.
         seconds: How long it took.
         spending: What was spent, also on what failed; None means that only `tally` tells.
+        slots: How job slots were used.
     """
     counts = [
         (tally.states["failed"], "failed"),
@@ -160,7 +165,25 @@ def last_line(
     else:
         costs = sorted(tally.costs.items())
         words += [money(Cost(amount=amount, currency=currency)) for currency, amount in costs]
-    return " · ".join([*words, duration(seconds)])
+    return " · ".join([*words, *busy(slots), duration(seconds)])
+
+
+def busy(slots: Sequence[SlotsSampled]) -> list[str]:
+    """``slots 97 % busy``; nothing where there was no work."""
+    allowed = sum(each.allowed_s for each in slots)
+    if not allowed:
+        return []
+    return [f"slots {100 * sum(each.taken_s for each in slots) / allowed:.0f} % busy"]
+
+
+def usage(slots: Sequence[SlotsSampled]) -> list[str]:
+    """What the slots are doing now: ``6 of 8 slots``, ``2 refused``, ``slots 97 % busy``."""
+    if not slots:
+        return []
+    refused = sum(each.refusals for each in slots)
+    words = [f"{sum(e.taken for e in slots)} of {sum(e.ceiling for e in slots)} slots"]
+    words += [f"{_number(refused)} refused"] if refused else []
+    return words + busy(slots)
 
 
 def duration(seconds: float) -> str:
