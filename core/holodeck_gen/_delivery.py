@@ -214,15 +214,17 @@ class Delivery:
 
     async def _finish(self, raws: Sequence[RawFile], status: JobStatus) -> tuple[Artifact, ...]:
         began = asyncio.get_running_loop().time()
-        made, _ = pictures(status)
+        outputs, _ = pictures(status)
+        model = self.share.plan.model or self.share.task.model
+        made = attrs.evolve(self.share.task, provider=self.job.provider.name, model=model)
         artifacts: list[Artifact] = []
         for i, raw in enumerate(raws):
             artifacts += await self.finisher.finish(
                 raw,
                 self.entry,
-                provider=self.job.provider.name,
+                made=made,
                 number=self.share.number(i if raw.place is None else raw.place),
-                total=max(self.entry.task.n, len(raws), len(made)),
+                total=max(self.entry.task.n, len(raws), len(outputs)),
             )
         self.finish_s += asyncio.get_running_loop().time() - began
         return tuple(artifacts)

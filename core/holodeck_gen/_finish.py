@@ -60,14 +60,20 @@ class Finisher:
         self._threads.close()
 
     async def finish(
-        self, raw: RawFile, entry: Entry, *, provider: str, number: int, total: int
+        self,
+        raw: RawFile,
+        entry: Entry,
+        *,
+        made: Task,
+        number: int,
+        total: int,
     ) -> list[Artifact]:
         """Process and store one raw file, which may become several.
 
         Args:
             raw: The provider's file.
             entry: Its task.
-            provider: For the name template.
+            made: What its job was to make, with who made it.
             number: Which of the task's pictures this is, from 1.
             total: How many pictures the task asked for.
 
@@ -76,7 +82,7 @@ class Finisher:
             StorageError: The store failed. Likewise.
             PausedError: The disk is full. Likewise.
         """
-        task = entry.task
+        task, provider = entry.task, made.provider or ""
         try:
             facts = await self._inspect(raw.path, task, raw.media_type)
             if not self.processors:
@@ -87,7 +93,7 @@ class Finisher:
                 first = Path(folder) / f"image{facts.suffix}"
                 await asyncio.to_thread(shutil.copyfile, raw.path, first)
                 stored: list[Artifact] = []
-                for file in await self._process(first, task):
+                for file in await self._process(first, _alone(made, raw)):
                     facts = await self._inspect_made(file, task, raw.media_type)
                     extra = file.stem.removeprefix(first.stem)
                     stored.append(
@@ -219,6 +225,12 @@ class Finisher:
                 )
             return where
         raise StorageError(f"{name}{suffix} and its alternatives are all taken", stage="store")
+
+
+def _alone(made: Task, raw: RawFile) -> Task:
+    """A job's task for one of its pictures."""
+    seed = made.seed if raw.seed is None and made.n == 1 else raw.seed
+    return attrs.evolve(made, n=1, seed=seed)
 
 
 def _spellings(suffix: str) -> tuple[str, ...]:

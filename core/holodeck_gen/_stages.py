@@ -30,9 +30,10 @@ class Rewriter(Protocol):
         ...
 
 
-#: Takes a private copy of a file and its task; returns the file or files that go on. New
-#: files are written beside the given one; those that end in ``.json`` or ``.xmp`` are about a
-#: picture and need not be one. Runs in a thread.
+#: Takes a private copy of a file and the task that made it: with the prompt that was sent, the
+#: provider and model that did it, this picture's seed, and n = 1. Returns the file or files that
+#: go on. New files are written beside the given one; those that end in ``.json`` or ``.xmp`` are
+#: about a picture and need not be one. Runs in a thread.
 Processor: TypeAlias = Callable[[Path, Task], Path | Sequence[Path]]
 
 

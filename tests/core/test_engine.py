@@ -6,6 +6,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import httpx
 import pytest
 
@@ -464,6 +465,27 @@ class TestStages:
         store = FakeStore()
         assert run_one(ScriptedProvider(), hg.Task("a", id="a"), process=[double], store=store).ok
         assert store.files == {"a.png": PNG, "a-b.png": PNG + b"b"}
+
+    def test_processors_are_told_what_made_the_picture(self) -> None:
+        told: list[hg.Task] = []
+
+        class Louder:
+            async def rewrite(self, task: hg.Task) -> hg.Task:
+                return attrs.evolve(task, prompt=task.prompt.upper())
+
+        @attrs.define(kw_only=True)
+        class Modern(ScriptedProvider):
+            def prepare(self, task: hg.Task) -> hg.Prepared:
+                return attrs.evolve(ScriptedProvider.prepare(self, task), model="m-2")
+
+        def tell(file: Path, task: hg.Task) -> Path:
+            told.append(task)
+            return file
+
+        task = hg.Task("a", id="a", n=2, seed=7, metadata={"scene": 3})
+        assert run_one(Modern(), task, rewrite=[Louder()], process=[tell]).ok
+        made = attrs.evolve(task, prompt="A", n=1, provider="scripted", model="m-2")
+        assert told == [attrs.evolve(made, seed=7), attrs.evolve(made, seed=8)]
 
     @pytest.mark.parametrize("how", ["raise", "nonsense", "missing", "coroutine"])
     def test_a_broken_processor_keeps_the_raw_file(self, how: str) -> None:
