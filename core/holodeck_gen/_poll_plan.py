@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 #: most that a query may cost then, as a share of that time: where times are sure, one query finds
 #: the job and the slot is idle for less. Half the idle time takes twice as many queries.
 IDLE = 0.02
-DEAREST = 0.01
-CHEAPEST = DEAREST / 20
-#: What a query may cost, likewise, while the times are only guessed: some twenty for a job.
-GUESSING = 0.006
+DEAREST = 0.02
+CHEAPEST = DEAREST / 40
+#: What a query may cost, likewise, while the times are only guessed: some thirty for a job. The
+#: first jobs are asked after often, because what they tell pays for all that come.
+GUESSING = 0.002
 #: Prices of a plan, each so many times the one before: from plenty to six hundred times that.
 PRICES = 8
 RATIO = 2.5

@@ -127,7 +127,7 @@ class TestPlan:
         assert made.price == pytest.approx(DEAREST * 40.0, rel=0.01)
         places = [0, *asked(spread, following(spread, made.price))]
         assert sum(1 - spread.ended[place] for place in places[:-1]) < 1.25
-        assert idle(spread, following(spread, made.price)) < 0.005 * 40.0
+        assert idle(spread, following(spread, made.price)) < 0.006 * 40.0
 
     def test_two_kinds_are_asked_after_twice_and_not_between(self) -> None:
         spread = spread_of([Kind(1.0, math.log(20), 0.01), Kind(1.0, math.log(40), 0.01)])
