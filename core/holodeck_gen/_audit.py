@@ -16,9 +16,10 @@ from holodeck_gen import _journal_file as file
 from holodeck_gen import _ownership as ownership
 from holodeck_gen._artifact import Artifact, Cost
 from holodeck_gen._codec import from_json
-from holodeck_gen._journal import IN_WORK, Pause
+from holodeck_gen._journal import Pause
 from holodeck_gen._journal_rows import PAUSED, Rows, is_kept
 from holodeck_gen._money import Spending, parse_money
+from holodeck_gen._steps import IN_WORK
 from holodeck_gen.errors import JournalCorruptError, JournalError
 
 if TYPE_CHECKING:

@@ -13,18 +13,10 @@ from holodeck_gen._calls import reworded, told
 from holodeck_gen._fetch import Fetcher, RawFile, pictures
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job
-from holodeck_gen._journal import (
-    Completed,
-    Entry,
-    Failed,
-    Fetched,
-    Finished,
-    Journal,
-    PartRecord,
-    Stored,
-)
+from holodeck_gen._journal import Entry, Journal, PartRecord
 from holodeck_gen._provider import Bytes, JobStatus, PartError
 from holodeck_gen._shares import Share, missing, unfetched
+from holodeck_gen._steps import Completed, Failed, Fetched, Finished, Stored
 from holodeck_gen.errors import DownloadError, GenerationError, JobFailedError, StageError
 
 if TYPE_CHECKING:

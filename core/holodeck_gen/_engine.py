@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from holodeck_gen._artifact import Cost, add_costs, in_number
+from holodeck_gen._artifact import add_costs, in_number
 from holodeck_gen._calls import bounded, reworded, told, whole
+from holodeck_gen._draft import Drafts
 from holodeck_gen._journal import Entry, Journal, Plan, Retry
 from holodeck_gen._log import Logger
-from holodeck_gen._money import total
 from holodeck_gen._outcome import Failure, Outcome, Result, State
 from holodeck_gen._part import HELD, Life, PartRunner
 from holodeck_gen._place import is_invocation
-from holodeck_gen._prices import price_name
-from holodeck_gen._provider import Prepared, Provider
+from holodeck_gen._provider import Provider
 from holodeck_gen._route import Router
 from holodeck_gen._settings import Settings
-from holodeck_gen._shares import batched, missing, portion, runs_of, shares_of, split
+from holodeck_gen._shares import shares_of
 from holodeck_gen._stages import Rewriter
 from holodeck_gen._task import Task
 from holodeck_gen.errors import (
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
     from holodeck_gen._delivery import Part
 
-T = TypeVar("T")
 _log = Logger("holodeck_gen.engine")
 
 
@@ -52,6 +50,7 @@ class Engine:
 
     #: Finds a provider and account for a task.
     router: Router
+    drafts: Drafts
     #: Returns the provider that a task was put to in an earlier run.
     choose_again: Callable[[Task, Plan], Provider]
     #: Starts what the studio waits for.
@@ -203,63 +202,6 @@ class Engine:
         error = TaskCancelledError(f"cancelled{rest}", job_id=next(iter(ids), None))
         return self.failure(life, error, state="held" if ids or life.owed else "cancelled")
 
-    def check(self, task: Task) -> Prepared:
-        """Prepare `task` for the first provider that can do it.
-
-        Raises:
-            InvalidTaskError: None can.
-        """
-        return self._first(task, self.prepare)
-
-    def _first(self, task: Task, put: Callable[[Task, Provider], T]) -> T:
-        first: InvalidTaskError | None = None
-        for pool in self.router.pools(task):
-            for provider in pool.members:
-                try:
-                    return put(task, provider)
-                except InvalidTaskError as error:
-                    first = first or error
-        assert first is not None
-        raise first
-
-    def prepare(self, task: Task, provider: Provider) -> Prepared:
-        """Ask the provider to translate `task`; its faults become errors of the task."""
-        try:
-            prepared = provider.prepare(task)
-            if not isinstance(prepared, Prepared):
-                raise TypeError(f"prepare returned {type(prepared).__name__}, not Prepared")
-        except TaskError:
-            raise
-        except Exception as error:
-            raise ProviderError(
-                f"{provider.name} could not prepare the task: {error or type(error).__name__}",
-                not_created=True,
-                provider=provider.name,
-            ) from error
-        return prepared
-
-    def price(self, task: Task) -> tuple[Cost | None, str]:
-        """What `task` will cost, None where nobody says; and the name of the price.
-
-        Raises:
-            TaskError: It cannot be run.
-        """
-        plan = self._first(task, self.draft)
-        return total(plan.prices), price_name(plan.provider, plan.model)
-
-    def _prices(
-        self, provider: Provider, shares: Sequence[Task], prepared: Sequence[Prepared]
-    ) -> tuple[Cost | None, ...]:
-        return tuple(
-            self.parts.prices.of_job(
-                provider,
-                model=each.model or share.model,
-                pictures=share.n,
-                estimate=each.estimate,
-            )
-            for share, each in zip(shares, prepared, strict=True)
-        )
-
     async def _run(self, life: Life, entry: Entry) -> Outcome:
         self.settings.name.check(life.task)
         # What was sent keeps its words; a rewriter that was added later has nothing to say.
@@ -269,10 +211,10 @@ class Engine:
             assert entry.plan is not None
             # As it was: something may come of that yet.
             life.bind(self.choose_again(task, entry.plan))
-            plan = await self._follow_up(life, entry, task, entry.plan)
+            plan = await self._followed_up(life, entry, task)
             parts = await self._parts(life, task, plan)
             return self._assemble(life, entry, task, plan, parts)
-        with await self.router.route(life, task, entry.part(0), self.draft) as route:
+        with await self.router.route(life, task, entry.part(0), self.drafts.draft) as route:
             while True:
                 plan = await route.next()
                 await self.journal.planned(entry, plan)
@@ -291,54 +233,15 @@ class Engine:
             running = [group.create_task(self.parts.run(life, entry, share)) for share in shares]
         return [each.result() for each in running]
 
-    def draft(self, task: Task, provider: Provider) -> Plan:
-        """How the task would be put to a provider.
-
-        Raises:
-            TaskError: It cannot be.
-        """
-        per_job = self.prepare(task, provider).per_job
-        prepared = [self.prepare(share, provider) for share in split(task, per_job)]
-        return Plan(
-            provider=provider.name,
-            account=provider.account_key(),
-            per_job=per_job,
-            requests=tuple(each.request for each in prepared),
-            model=prepared[0].model or task.model,
-            warnings=prepared[0].warnings,
-            seed_effective=prepared[0].seed_effective,
-            prices=self._prices(provider, split(task, per_job), prepared),
-        )
-
-    async def _follow_up(self, life: Life, entry: Entry, task: Task, plan: Plan) -> Plan:
-        """The plan with parts for what jobs ended without, where somebody wants it tried again."""
-        if not self.retry.failed:
-            return plan
+    async def _followed_up(self, life: Life, entry: Entry, task: Task) -> Plan:
+        """The plan as it was, and more where somebody wants what is missing tried again."""
+        assert entry.plan is not None
         assert life.provider is not None
-        added: list[tuple[tuple[int, ...], Task, Prepared]] = []
-        for share in shares_of(task, plan):
-            record = entry.parts.get(share.index)
-            if record is None or record.state != "stored":
-                continue
-            unmade = missing(share, record.files, record.outputs)
-            for run in runs_of(unmade, seeded=task.seed is not None):
-                # The provider may take fewer at once than it did then.
-                per_job = self.prepare(portion(task, run), life.provider).per_job
-                for places in batched(run, per_job):
-                    part = portion(task, places)
-                    added.append((places, part, self.prepare(part, life.provider)))
-        if not added:
-            return plan
-        # Journals of older releases know no prices.
-        known = plan.prices or (None,) * len(plan.requests)
-        prices = self._prices(life.provider, [t for _, t, _ in added], [p for *_, p in added])
-        plan = attrs.evolve(
-            plan,
-            requests=(*plan.requests, *(prepared.request for *_, prepared in added)),
-            follow_ups=(*plan.follow_ups, *(places for places, *_ in added)),
-            prices=(*known, *prices),
-        )
-        await self.journal.planned(entry, plan)
+        if not self.retry.failed:
+            return entry.plan
+        plan = self.drafts.follow_up(life.provider, entry, task, entry.plan)
+        if plan is not entry.plan:
+            await self.journal.planned(entry, plan)
         return plan
 
     def _tell_admitted(self, entry: Entry) -> None:

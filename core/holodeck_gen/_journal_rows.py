@@ -12,7 +12,7 @@ import attrs
 from holodeck_gen._artifact import Artifact, Cost, in_number
 from holodeck_gen._codec import dumps, ending_from_json, error_from_json, fields, from_json
 from holodeck_gen._fetch import RawFile
-from holodeck_gen._journal import Entry, PartRecord, PartState, Plan, TaskState
+from holodeck_gen._journal import Entry, PartRecord, Plan, TaskState
 from holodeck_gen._money import Spending, Totals, spending_of
 from holodeck_gen._provider import JobRef, Output, Url
 from holodeck_gen._task import Task
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from holodeck_gen._outcome import Outcome
+    from holodeck_gen._steps import PartState
 
 _ENTRY = "number, key, position, state, task, rewritten, plan, outcome"
 _PART = (

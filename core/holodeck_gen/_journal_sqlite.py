@@ -35,9 +35,10 @@ from holodeck_gen.files import full_disk
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from holodeck_gen._journal import Entry, PartKey, Plan, Retry, Step
+    from holodeck_gen._journal import Entry, PartKey, Plan, Retry
     from holodeck_gen._money import Spending
     from holodeck_gen._outcome import Outcome
+    from holodeck_gen._steps import Step
     from holodeck_gen._task import Task
 
 #: What may be forgotten, because finding it out again costs nothing: they are written in their

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import attrs
 
 from holodeck_gen._codec import dumps, ending_fields
-from holodeck_gen._journal import (
+from holodeck_gen._journal_rows import artifacts_text, expiry, files_text
+from holodeck_gen._steps import (
     Abandoned,
     Completed,
     Failed,
     Fetched,
     Finished,
-    PartKey,
-    Plan,
     Refused,
     Step,
     Stored,
@@ -28,9 +27,9 @@ from holodeck_gen._journal import (
     Submitting,
     Uncertain,
 )
-from holodeck_gen._journal_rows import artifacts_text, expiry, files_text
 
 if TYPE_CHECKING:
+    from holodeck_gen._journal import PartKey, Plan
     from holodeck_gen._outcome import Outcome
     from holodeck_gen._task import Task
 

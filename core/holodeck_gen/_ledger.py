@@ -12,11 +12,12 @@ import attrs
 from holodeck_gen._artifact import in_number
 from holodeck_gen._codec import dumps, fields
 from holodeck_gen._identity import digest_of
-from holodeck_gen._journal import IN_WORK, Entry, PartKey, PartState, Retry, Step, TaskState, follow
+from holodeck_gen._journal import Entry, PartKey, Retry, TaskState
 from holodeck_gen._journal_rows import KEPT, REPLACED, Rows, files_text
 from holodeck_gen._journal_writes import SINK, Write, finished, recorded
 from holodeck_gen._match import Occurrences
 from holodeck_gen._outcome import Failure, Outcome
+from holodeck_gen._steps import IN_WORK, PartState, Step, follow
 from holodeck_gen._task import Task
 from holodeck_gen.errors import (
     InvalidTaskError,

@@ -18,12 +18,13 @@ from holodeck_gen._delivery import Delivery, Part, as_recorded
 from holodeck_gen._fetch import Fetcher, RawFile
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job, Submits
-from holodeck_gen._journal import IN_WORK, Entry, Fetched, Journal, PartRecord
+from holodeck_gen._journal import Entry, Journal, PartRecord
 from holodeck_gen._log import Logger
 from holodeck_gen._prices import Prices, price_name
 from holodeck_gen._provider import JobStatus, Provider
 from holodeck_gen._settings import Settings
 from holodeck_gen._shares import Share, missing
+from holodeck_gen._steps import IN_WORK, Fetched
 from holodeck_gen._task import Task
 from holodeck_gen.errors import (
     AuthError,

@@ -316,7 +316,7 @@ class AsyncStudio:
             InvalidTaskError: It cannot be run.
         """
         self._work.settings.name.check(task)
-        return self._work.engine.check(task)
+        return self._work.engine.drafts.check(task)
 
     def price(self, task: Task) -> Cost | None:
         """What `task` will cost: by the table of prices, else by the provider; else None.
@@ -327,7 +327,7 @@ class AsyncStudio:
             InvalidTaskError: It cannot be run.
             ConfigError: There is a budget, and the price is unknown or of another currency.
         """
-        price, name = self._work.engine.price(task)
+        price, name = self._work.engine.drafts.price(task)
         self._work.budget.check(price, what=name)
         return price
 

@@ -14,11 +14,12 @@ import attrs
 
 from holodeck_gen._berth import MovesOnError
 from holodeck_gen._calls import bounded, finish, words
-from holodeck_gen._journal import Abandoned, Journal, Refused, Submitted, Submitting, Uncertain
+from holodeck_gen._journal import Journal
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import JobRef, JobStatus
 from holodeck_gen._retry import repeat
 from holodeck_gen._settings import Settings
+from holodeck_gen._steps import Abandoned, Refused, Submitted, Submitting, Uncertain
 from holodeck_gen.errors import (
     GenerationError,
     PausedError,

@@ -16,6 +16,7 @@ from holodeck_gen._affinity import Affinities
 from holodeck_gen._budget import Budget
 from holodeck_gen._cache import Cache
 from holodeck_gen._config import Config
+from holodeck_gen._draft import Drafts
 from holodeck_gen._engine import Engine
 from holodeck_gen._fetch import Fetcher
 from holodeck_gen._finish import Finisher
@@ -160,6 +161,7 @@ class Workplace:
                     pools=self.choose,
                     affinities=Affinities(journal=self.journal),
                 ),
+                drafts=Drafts(pools=self.choose, prices=self.prices),
                 choose_again=self.choose_again,
                 rewriters=rewriters,
                 parts=parts,

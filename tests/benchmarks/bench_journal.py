@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import holodeck_gen as hg
-from holodeck_gen import _journal as steps
 from holodeck_gen import _journal_file as file
+from holodeck_gen import _steps as steps
 from holodeck_gen._codec import dumps, ending_fields
 from holodeck_gen._fetch import RawFile
 from holodeck_gen._group_commit import GroupCommit

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import holodeck_gen as hg
-from holodeck_gen import _journal as steps
+from holodeck_gen import _steps as steps
 from holodeck_gen._audit import Finding, audit, output_of, providers_of, salvage, status
 from holodeck_gen._fetch import RawFile
 from holodeck_gen._journal import Entry, Plan, Retry

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 import holodeck_gen as hg
 from helpers import failure_of
-from holodeck_gen import _journal as steps
 from holodeck_gen import _journal_file
-from holodeck_gen._journal import Plan, Retry
+from holodeck_gen import _steps as steps
+from holodeck_gen._journal import Entry, Plan, Retry
 from holodeck_gen._journal_sqlite import SqliteJournal
 from holodeck_gen._scripted import Script, ScriptedJob
 from holodeck_gen.errors import JournalCorruptError, ProcessingError
@@ -72,7 +72,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
         journal = SqliteJournal.open(path)
         tasks = [(hg.Task(f"cat {i}", id=f"cat{i}"), i) for i in range(TASKS)]
         for i, entry in enumerate(await journal.admit(tasks, Retry())):
-            assert isinstance(entry, steps.Entry)
+            assert isinstance(entry, Entry)
             await journal.planned(entry, PLAN)
             await journal.record(entry.part(0), steps.Submitting(attempt=1))
             await journal.record(entry.part(0), steps.Submitted(job=hg.JobRef(job_id=f"job-{i}")))

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 import holodeck_gen as hg
 from helpers import result_of
-from holodeck_gen import _journal as steps
 from holodeck_gen import _journal_file as file
+from holodeck_gen import _steps as steps
 from holodeck_gen._audit import reading, salvage, status
 from holodeck_gen._fetch import RawFile
 from holodeck_gen._journal import Entry, PartRecord, Plan, Retry

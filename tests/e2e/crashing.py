@@ -36,7 +36,7 @@ import attrs
 import holodeck_gen as hg
 from holodeck_gen._gate import LocalGate
 from holodeck_gen._job import Job
-from holodeck_gen._journal import Entry, PartKey, Step
+from holodeck_gen._journal import Entry, PartKey
 from holodeck_gen._journal_sqlite import SqliteJournal
 from holodeck_gen._pace import Pace
 from holodeck_gen._part import PartRunner
@@ -46,6 +46,7 @@ from holodeck_gen.testing import run_virtual
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
+    from holodeck_gen._steps import Step
     from holodeck_gen._values import JsonObject
 
 #: By label, which is the first word of the prompt: how many pictures one job makes, …

@@ -203,7 +203,7 @@ import asyncio, json, sys
 for name in json.loads(sys.argv[1]):
     sys.modules[name] = None
 import holodeck_gen as hg
-from holodeck_gen import _audit, _collect, _journal as steps
+from holodeck_gen import _audit, _collect, _steps as steps
 from holodeck_gen._cli import _journals
 from holodeck_gen._journal import Plan, Retry
 from holodeck_gen._journal_sqlite import SqliteJournal
