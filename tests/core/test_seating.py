@@ -47,7 +47,7 @@ class TestTogether:
         assert all(outcome.ok for each in outcomes for outcome in each)
         assert provider.most_at_once == 2
         names = [job.request["prompt"].split()[0] for job in provider.jobs.values()]
-        assert 3 <= names[:8].count("one") <= 5, "nobody is kept waiting until the other is done"
+        assert 2 <= names[:8].count("one") <= 6, "nobody is kept waiting until the other is done"
 
     def test_accounts_do_not_share(self, tmp_path: Path) -> None:
         providers = [ScriptedProvider(name=name, limits=LIMITS) for name in ("one", "other")]
