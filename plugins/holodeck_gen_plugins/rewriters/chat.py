@@ -16,6 +16,7 @@ import attrs
 import holodeck_gen as hg
 from holodeck_gen import files
 from holodeck_gen.errors import ConfigError, InvalidTaskError, RewriteError
+from holodeck_gen_plugins._extras import missing
 from holodeck_gen_plugins.rewriters._answers import AnswerError, BusyError, answer_of
 
 if TYPE_CHECKING:
@@ -194,9 +195,13 @@ def make_chat(options: ChatOptions | None, ctx: hg.Context) -> Chat:
 
     Raises:
         ConfigError: Nothing says whom to ask.
+        PluginLoadError: The extra is not installed.
     """
-    from aiolimiter import AsyncLimiter
-
+    try:
+        import tenacity  # noqa: F401 -- said now, and not with the first prompt
+        from aiolimiter import AsyncLimiter
+    except ImportError as error:
+        raise missing("chat", "aiolimiter and tenacity") from error
     if options is None:
         raise ConfigError("chat needs base_url and model")
     cache = None if options.cache is None else Path(options.cache).expanduser()
