@@ -8,6 +8,7 @@ import tempfile
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -50,6 +51,9 @@ def state_in(folder: Path) -> Iterator[None]:
             os.environ["XDG_STATE_HOME"] = before
 
 
+_OPENING: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+
 @asynccontextmanager
 async def opened(
     provider: Any, *, store: Any = None, state: Path | None = None, **arguments: Any
@@ -73,8 +77,10 @@ async def opened(
             },
         )
         async with AsyncExitStack() as stack:
-            with state_in(state or Path(folder, ".state")):
-                await stack.enter_async_context(studio)
+            # One after the other: the environment is everybody's.
+            async with _OPENING.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+                with state_in(state or Path(folder, ".state")):
+                    await stack.enter_async_context(studio)
             yield studio
 
 

@@ -263,7 +263,8 @@ class Levels:
             return self.known
         self.confirm(now)
         firm = self.firm if self._seen is None else self.best
-        proven, bound = min(self.reached, firm), self.bound
+        # One was accepted, whatever of that is not firm yet.
+        proven, bound = max(1, min(self.reached, firm)), self.bound
         dip, before = self.dip, self.known
         lasting = dip is not None and (now - dip.since > LASTING_S or dip.trials.lost)
         if dip is not None and (lasting or proven < self.best):

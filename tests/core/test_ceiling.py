@@ -284,6 +284,17 @@ class TestKnown:
         assert automatic(known).findings(100.0) == known
         assert automatic().findings(100.0) is None
 
+    def test_a_quota_that_was_full_at_first_is_not_remembered_as_none(self) -> None:
+        """It ended a task whose picture was paid for."""
+        ceiling = automatic(max_jobs=1, max_jobs_enforced=True)
+        ceiling.refused(0.0, ceiling.grant(0.0, 0))
+        grant = ceiling.grant(40.0, 0)
+        ceiling.accepted(40.0, grant)
+        ceiling.ended(60.0)
+        found = ceiling.findings(60.0)
+        assert found is not None
+        assert found.proven == 1
+
     def test_few_tasks_do_not_belittle_what_is_known(self) -> None:
         service = Service(automatic(Known(proven=9, refused=10)), 9)
         for _ in range(3):
@@ -343,6 +354,8 @@ def test_whatever_is_answered(
                     assert ceiling.value >= min(before, running)
             else:
                 ceiling.unanswered(grant)
+    found = ceiling.findings(now)
+    assert found is None or found.proven >= 1
     for grant in pending:
         ceiling.unanswered(grant)
     # However it went, after a while somebody may try.

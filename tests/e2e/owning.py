@@ -431,7 +431,9 @@ class Command:
 
     def run(self, number: int, *more: str, **options: float | str) -> Running:
         """Start ``run`` with the service; `options` are the service's."""
-        options = {"server": str(self.home.path / "server"), "run": number, **options}
+        # Nobody who works elsewhere takes its slots.
+        own = {"server": str(self.home.path / "server"), "account": self.home.path.name}
+        options = {**own, "run": number, **options}
         sets = [f"providers.counting.{name}={value}" for name, value in options.items()]
         words = [word for each in sets for word in ("--set", each)]
         return self.start(
