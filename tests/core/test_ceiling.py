@@ -288,10 +288,11 @@ class TestKnown:
         """It ended a task whose picture was paid for."""
         ceiling = automatic(max_jobs=1, max_jobs_enforced=True)
         ceiling.refused(0.0, ceiling.grant(0.0, 0))
-        grant = ceiling.grant(40.0, 0)
-        ceiling.accepted(40.0, grant)
-        ceiling.ended(60.0)
-        found = ceiling.findings(60.0)
+        grant = ceiling.grant(1.0, 0)
+        ceiling.accepted(1.0, grant)
+        ceiling.unanswered(grant)
+        ceiling.ended(1.5)
+        found = ceiling.findings(1.5)
         assert found is not None
         assert found.proven == 1
 
