@@ -36,6 +36,11 @@ def parse_options(options: type | None, values: JsonObject, *, where: str) -> An
     for name in values:
         if name not in fields:
             raise ConfigError(f"{where} has no option {name!r}{did_you_mean(name, fields)}")
+    needed = [
+        name for name, field in fields.items() if field.init and field.default is attrs.NOTHING
+    ]
+    if left := [name for name in needed if name not in values]:
+        raise ConfigError(f"{where} needs {' and '.join(map(repr, left))}")
     attrs.resolve_types(options)
     arguments = {
         name: _convert(value, fields[name], where=f"{where}: option {name!r}")
