@@ -199,8 +199,12 @@ class PartRunner:
             _log.exception("part.crashed", part=str(job.key))
             crash = ProviderError(f"unexpected {type(fault).__name__}: {fault}")
             crash.__cause__ = fault
-            life.held = life.held or job.open
-            return Part(error=crash) if job.open else await _failed(life, delivery, crash)
+            if job.open or job.ref is not None:
+                # It says nothing about the job, which is paid for: its part stays as it is, so
+                # that the next run, or whoever collects, still gets what it made.
+                life.held = True
+                return Part(error=crash)
+            return await _failed(life, delivery, crash)
         finally:
             if job.berth is not None:
                 # Taken long ago, or not needed: the picture was cached.

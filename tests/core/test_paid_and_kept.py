@@ -13,6 +13,7 @@ import pytest
 import holodeck_gen as hg
 from helpers import collect, failure_of, no_plugins, opened, result_of
 from holodeck_gen._audit import status
+from holodeck_gen._gate import LocalGate
 from holodeck_gen.errors import (
     AuthError,
     ConfigError,
@@ -59,6 +60,29 @@ async def within_a_week(studio: hg.AsyncStudio, *tasks: hg.Task) -> dict[str, hg
             async for outcome in studio.map(tasks):
                 found[outcome.key] = outcome
     return found
+
+
+class TestFaultsOfOurs:
+    @pytest.mark.parametrize("retry_failed", [False, True])
+    def test_a_job_that_has_ended_is_not_lost_to_one(
+        self, runs: Runs, retry_failed: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What is remembered of a gate once could not be, and the task failed for it."""
+
+        def broken(_gate: LocalGate, _now: float) -> None:
+            raise ValueError("a fault in the books of the gate")
+
+        async def main() -> list[hg.Outcome]:
+            async with runs.opened() as studio:
+                with monkeypatch.context() as patch:
+                    patch.setattr(LocalGate, "_remember", broken)
+                    return await collect(studio.map([CAT]))
+
+        (outcome,) = run_virtual(main())
+        assert failure_of(outcome).state == "held"
+        assert "holodeck-gen collect" in str(failure_of(outcome).error)
+        assert result_of(runs.run(CAT, retry_failed=retry_failed)["cat"]).artifacts
+        assert runs.jobs == 1
 
 
 class TestStop:
