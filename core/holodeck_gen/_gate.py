@@ -156,11 +156,6 @@ class Gate(Protocol):
         ...
 
     @property
-    def room(self) -> int:
-        """Slots that whoever comes now would get at once."""
-        ...
-
-    @property
     def starved_s(self) -> float:
         """Seconds for which every submit was refused although nothing of ours runs."""
         ...
@@ -216,11 +211,6 @@ class LocalGate:
     @property
     def ceiling(self) -> int:
         return self._ceiling.value
-
-    @property
-    def room(self) -> int:
-        occupied = self.held + self.seats.others()
-        return max(0, self._ceiling.allowed(_now(), occupied) - occupied - self.waiting)
 
     @property
     def starved_s(self) -> float:

@@ -466,7 +466,8 @@ class TestStages:
         assert run_one(ScriptedProvider(), hg.Task("a", id="a"), process=[double], store=store).ok
         assert store.files == {"a.png": PNG, "a-b.png": PNG + b"b"}
 
-    def test_processors_are_told_what_made_the_picture(self) -> None:
+    @pytest.mark.parametrize("per_job", [1, 2])
+    def test_processors_are_told_what_made_the_picture(self, per_job: int) -> None:
         told: list[hg.Task] = []
 
         class Louder:
@@ -483,7 +484,10 @@ class TestStages:
             return file
 
         task = hg.Task("a", id="a", n=2, seed=7, metadata={"scene": 3})
-        assert run_one(Modern(), task, rewrite=[Louder()], process=[tell]).ok
+        both = tuple(hg.Bytes(data=PNG, seed=seed) for seed in (7, 8))
+        script = Script() if per_job == 1 else Script(outputs=both)
+        provider = Modern(per_job=per_job, default=script)
+        assert run_one(provider, task, rewrite=[Louder()], process=[tell]).ok
         made = attrs.evolve(task, prompt="A", n=1, provider="scripted", model="m-2")
         told.sort(key=lambda each: each.seed or 0)
         assert told == [attrs.evolve(made, seed=7), attrs.evolve(made, seed=8)]

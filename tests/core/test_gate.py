@@ -86,24 +86,6 @@ def test_a_refused_slot_is_given_back_and_the_line_waits() -> None:
     assert after - before == pytest.approx(7.0)
 
 
-def test_room_is_what_the_next_one_would_get() -> None:
-    async def main() -> list[int]:
-        gate = gate_of(3)
-        rooms = [gate.room]
-        slots = [await gate.slot() for _ in range(3)]
-        rooms.append(gate.room)
-        slots[0].accepted()
-        slots[0].release(clean=True)
-        rooms.append(gate.room)
-        slots[2].accepted()
-        slots[1].refused(retry_after_s=5.0)
-        rooms.append(gate.room)
-        await asyncio.sleep(5.0)
-        return [*rooms, gate.room]
-
-    assert run_virtual(main()) == [3, 0, 1, 0, 1]
-
-
 def test_who_is_cancelled_in_the_line_leaves_it() -> None:
     async def main() -> None:
         gate = gate_of()
