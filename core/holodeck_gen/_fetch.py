@@ -150,6 +150,10 @@ class Fetcher:
                     raise TransientError(str(error)) from error
                 finally:
                     place.release(clean=False)
+            # While there is an address from which it can be had again. Whoever sent it is well:
+            # one bad file must not keep the other downloads waiting.
+            if kind == "image" and not await asyncio.to_thread(is_whole, path):
+                raise TransientError(f"{where} is no picture, or not all of it", code="no picture")
 
         def on_retry(error: RetryableError, wait_s: float) -> None:
             if error.retry_after:
@@ -184,11 +188,6 @@ class Fetcher:
                     write=file.write,
                     expired=bool(output.expires_at and output.expires_at < self.wall_clock()),
                 )
-        # While there is an address from which it can be had again.
-        if kind == "image" and not await asyncio.to_thread(is_whole, path):
-            raise TransientError(
-                f"{without_query(output.url)} is no picture, or not all of it", code="no picture"
-            )
 
     def _file(self, path: Path, provider: Provider) -> SpoolFile:
         return SpoolFile(path=path, durable=provider.billing != "free")

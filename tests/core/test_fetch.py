@@ -192,6 +192,24 @@ class TestRetries:
             run_virtual(spool.fetch(output))
         assert ("the address has expired" in str(caught.value)) == told
 
+    def test_files_that_are_no_pictures_keep_no_other_waiting(self, tmp_path: Path) -> None:
+        bad = b"\x89PNG\r\n\x1a\n" + bytes(80)
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            return ok(bad if request.url.path == "/bad.png" else PNG)
+
+        async def main() -> float:
+            spool = Spool(tmp_path, answer, backoff_s=1.0)
+            for number in range(3):
+                with pytest.raises(DownloadError, match="no picture"):
+                    await spool.fetch(hg.Url(url="https://cos.example/bad.png"), name=f"{number}")
+            before = asyncio.get_running_loop().time()
+            await spool.fetch()
+            return asyncio.get_running_loop().time() - before
+
+        # Nine tries in vain: the account's downloads are well for all that.
+        assert run_virtual(main()) < 0.1
+
     def test_a_download_that_never_ends_is_one_try(self, tmp_path: Path) -> None:
         tries = 0
 
