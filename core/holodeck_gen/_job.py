@@ -147,7 +147,8 @@ class Job:
             try:
                 return await self._hold(partial(self._submit, request, submits), clock())
             except SlotRefusedError:
-                if self.open or (self.berth is not None and self.berth.others):
+                elsewhere = self.berth is not None and self.berth.others and not self.lost
+                if self.open or elsewhere:
                     # It came for a poll: this job exists. Or another account may have room.
                     raise
 

@@ -384,6 +384,22 @@ class TestOrder:
         assert isinstance(failure_of(outcome).error, AuthError)
         assert jobs(one, two) == [1, 0]
 
+    def test_a_lost_answer_that_is_submitted_again_waits_for_a_slot(self) -> None:
+        """Others may have room; but to them it cannot go."""
+        pool = [
+            provider(
+                account=f"account {i}",
+                quota=1,
+                limits=hg.Limits(max_jobs=4, job_timeout_s=60.0),
+                default=Script(job_s=30.0),
+                scripts={"lost": Script(submits=["lose"], job_s=30.0)},
+            )
+            for i in range(2)
+        ]
+        outcomes = run_all(pool, ["lost", *"abcdef"], on_uncertain="resubmit", concurrency=4)
+        assert all(outcome.ok for outcome in outcomes), outcomes
+        assert sorted(jobs(*pool))[0] > 0
+
     def test_the_next_provider_may_need_fewer_jobs(self, tmp_path: Path) -> None:
         runs = Runs(tmp_path / "out")
         one, two = refusing(AuthError("no such key")), provider("two", per_job=4)
