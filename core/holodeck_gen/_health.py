@@ -9,23 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
 from holodeck_gen._calls import DeadlineError, copied, words
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import Action
+from holodeck_gen._sign import Sign, sign_of
 from holodeck_gen.errors import (
-    DownloadError,
-    GenerationError,
     PausedError,
-    PluginError,
-    ProviderError,
     RetryableError,
     SlotRefusedError,
-    SubmitUncertainError,
     ThrottledError,
 )
 
@@ -49,6 +46,11 @@ TRIAL_S = 60.0
 FIRST_TRIAL_S = 5.0
 #: Seconds without a good answer after which the account is paused.
 OUTAGE_S = 1800.0
+#: Seconds for which nobody sent anything, after which what failed before says nothing of now. A
+#: little more than a provider may ask to wait for.
+IDLE_S = 660.0
+#: Submits without an answer, and none accepted between them, that it takes to call it an outage.
+LOST = 3
 
 _NEVER = float("-inf")
 
@@ -67,12 +69,15 @@ class Visit:
 
     Attributes:
         trial: Whether it is sent to find out whether the service is well.
+        retry: Whether the same request has failed before.
+        began: Loop time of the leave.
     """
 
     health: Health
     action: Action
     trial: bool
     retry: bool
+    began: float
     _over: bool = attrs.field(default=False, init=False)
 
     @property
@@ -89,7 +94,7 @@ class Visit:
         """
         if not self._over:
             self._over = True
-            self.health._left(self, _sign(error) if sent else None, error)
+            self.health._left(self, sign_of(error) if sent else None, error)
 
     def __enter__(self) -> Self:
         return self
@@ -111,14 +116,14 @@ class Health:
         pause: Told that the outage is too long.
         outage_s: How long that is.
         budget: What is left for retries.
-        answers: Good answers so far.
+        answers: Good answers so far, by action.
         gone: Why nothing at all is sent any more.
     """
 
     pause: Callable[[PausedError], object]
     outage_s: float = OUTAGE_S
     budget: int = attrs.field(default=BUDGET, init=False)
-    answers: int = attrs.field(default=0, init=False)
+    answers: Counter[Action] = attrs.field(factory=Counter, init=False)
     gone: PausedError | None = attrs.field(default=None, init=False)
     #: Failures since the last good answer.
     _failures: int = attrs.field(default=0, init=False)
@@ -126,8 +131,10 @@ class Health:
     #: are among them.
     _waiting_since: float = attrs.field(default=_NEVER, init=False)
     _vain: int = attrs.field(default=0, init=False)
+    _vain_at: float = attrs.field(default=_NEVER, init=False)
     #: Since when submits are lost that may have made jobs nobody knows of.
     _doubted_since: float | None = attrs.field(default=None, init=False)
+    _lost: int = attrs.field(default=0, init=False)
     #: Whether a poll had a good answer since the last of these.
     _lives: bool = attrs.field(default=False, init=False)
     _answered_at: float = attrs.field(default=_NEVER, init=False)
@@ -140,6 +147,9 @@ class Health:
     _refused: PausedError | None = attrs.field(default=None, init=False)
     _waiting: int = attrs.field(default=0, init=False)
     _changed: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+    #: When one that rested was last asked to poll; set and replaced where they are to look.
+    _called_at: float = attrs.field(default=_NEVER, init=False)
+    _called: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -177,24 +187,47 @@ class Health:
         clock = asyncio.get_running_loop().time
         while True:
             self._check(action)
+            now = clock()
             if not self.shut(action) and self.budget >= cost:
                 self.budget -= cost
-                return Visit(self, action, trial=False, retry=cost > 0)
-            now, due = clock(), self._trial_due(action)
+                return Visit(self, action, trial=False, retry=cost > 0, began=now)
+            due = self._trial_due(action)
             if due is not None and due <= now:
                 return self._try(action, now)
             await self._change(until=due)
 
-    def excuse(self) -> Callable[[], bool]:
+    async def rest(self, seconds: float) -> bool:
+        """Sleep before a poll, unless others wait for a sign of life that it may bring.
+
+        Returns:
+            Whether it is to be sent at once, however long is left.
+        """
+        clock = asyncio.get_running_loop().time
+        end = clock() + seconds
+        while (now := clock()) < end:
+            due = self._poll_due()
+            if due is not None and due <= now:
+                self._called_at = now
+                return True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(end if due is None else min(due, end)):
+                    await self._called.wait()
+        return False
+
+    def excuse(self, action: Action | None = None) -> Callable[[], bool]:
         """A function that tells whether nobody had a good answer since it was last called.
 
         Then the failures of one request may well be the service's. The first call says so.
+
+        Args:
+            action: Whose answers count; None counts all.
         """
         before: int | None = None
 
         def excused() -> bool:
             nonlocal before
-            before, then = self.answers, before
+            answers = self.answers.total() if action is None else self.answers[action]
+            before, then = answers, before
             return then in (None, before)
 
         return excused
@@ -202,6 +235,7 @@ class Health:
     def doubt(self, error: Exception) -> None:
         """A submit was lost that may have made a job: the next one waits for a sign of life."""
         self._lives = False
+        self._lost += 1
         if self._doubted_since is None:
             self._doubted_since = asyncio.get_running_loop().time()
             self._plan("submit", self._doubted_since)
@@ -230,31 +264,53 @@ class Health:
         # Without budget: where nothing succeeds, nothing comes back to it either.
         return max(self._answered_at, self._tried.get(None, _NEVER)) + TRIAL_S
 
+    def _poll_due(self) -> float | None:
+        """When a poll is to be sent because others wait for what comes of it; None for never."""
+        if not self._waiting or self._trial is not None:
+            return None
+        if self._failures >= FAILURES:
+            due = self._due[None]
+        elif self._doubted_since is not None and not self._lives:
+            due = self._due["submit"]
+        else:
+            return None
+        return max(due, self._called_at + TRIAL_S)
+
     def _try(self, action: Action, now: float) -> Visit:
-        self._trial = Visit(self, action, trial=True, retry=True)
+        self._trial = Visit(self, action, trial=True, retry=True, began=now)
         for side in (None, action):
             self._tried[side] = now
             self._due[side] = now + TRIAL_S
         _log.info("service.tried", action=action)
         return self._trial
 
-    def _left(self, visit: Visit, sign: _Sign | None, error: BaseException | None) -> None:
+    def _left(self, visit: Visit, sign: Sign | None, error: BaseException | None) -> None:
         now = asyncio.get_running_loop().time()
         if visit is self._trial:
             self._trial = None
+            if sign is None:
+                # Nothing was found out; it is another's turn.
+                for side in (None, visit.action):
+                    self._tried.pop(side, None)
+                    self._due[side] = now
         if sign == "well":
             self._well(visit, now)
         elif sign is not None and error is not None:
-            self._vain += 1
+            if visit.began - self._vain_at > IDLE_S:
+                self._vain = 0
+                if self._failures < FAILURES:
+                    self._failures = 0
+            self._vain, self._vain_at = self._vain + 1, now
             if self._vain == 1:
                 self._waiting_since = now
-            if sign == "ill":
+            # What fails again and again although it is answered may be that request alone.
+            if sign == "ill" and not (visit.retry and getattr(error, "code", None)):
                 self._ill(error, now)
             self._judge(visit, error, now)
         self._tell()
 
     def _well(self, visit: Visit, now: float) -> None:
-        self.answers += 1
+        self.answers[visit.action] += 1
         self._answered_at = now
         if not visit.retry:
             self.budget = min(BUDGET, self.budget + REFUND)
@@ -266,7 +322,7 @@ class Health:
             for side in (None, visit.action):
                 self._tried.pop(side, None)
         if visit.action == "submit":
-            self._doubted_since = None
+            self._doubted_since, self._lost = None, 0
         elif self._doubted_since is not None and not self._lives:
             # Whether it takes submits as well, one of them finds out.
             self._lives = True
@@ -288,7 +344,12 @@ class Health:
         since = self._doubted_since
         if self._vain >= FAILURES and now - self._waiting_since >= self.outage_s:
             self._give_up("has given no good answer", error)
-        elif visit.action == "submit" and since is not None and now - since >= self.outage_s:
+        elif (
+            visit.action == "submit"
+            and since is not None
+            and now - since >= self.outage_s
+            and self._lost >= LOST
+        ):
             self._give_up("has accepted no submit", error, submits=True)
 
     def _give_up(self, what: str, error: BaseException, *, submits: bool = False) -> None:
@@ -307,6 +368,7 @@ class Health:
     async def _change(self, *, until: float | None) -> None:
         """Wait until something may be different, for instance the time."""
         self._waiting += 1
+        self._call()
         try:
             async with asyncio.timeout_at(until):
                 await self._changed.wait()
@@ -318,25 +380,13 @@ class Health:
     def _tell(self) -> None:
         if not self._waiting:
             return
+        self._call()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-
-_Sign = Literal["well", "ill", "busy"]
-
-
-def _sign(error: BaseException | None) -> _Sign | None:
-    """What a request's end says about the service; None where it says nothing."""
-    if error is None:
-        return "well"
-    if isinstance(error, ThrottledError):
-        # It may be a gateway that says so, and is no sign of ill health.
-        return "busy"
-    if isinstance(error, SlotRefusedError):
-        return "well"
-    if isinstance(error, RetryableError | SubmitUncertainError | PluginError):
-        return "ill"
-    if isinstance(error, GenerationError):
-        # A refusal is an answer. Whatever else it is has nothing to do with the service.
-        return "well" if isinstance(error, ProviderError | DownloadError) else None
-    return "ill" if isinstance(error, Exception) else None
+    def _call(self) -> None:
+        """Let those that rest know where a poll is to be sent now, or soon."""
+        if self._poll_due() is None:
+            return
+        called, self._called = self._called, asyncio.Event()
+        called.set()

@@ -95,7 +95,8 @@ class Poller:
             wait = min(due, deadline) - clock()
             if wait <= 0:
                 return
-            await asyncio.sleep(wait)
+            if await self.account.health.rest(wait):
+                return
 
     async def _poll(self, deadline: float) -> JobStatus:
         surprises = 0

@@ -22,6 +22,7 @@ from holodeck_gen._settings import Settings
 from holodeck_gen._steps import Abandoned, Refused, Submitted, Submitting, Uncertain
 from holodeck_gen.errors import (
     GenerationError,
+    InvalidTaskError,
     PausedError,
     ProviderError,
     RetryableError,
@@ -75,11 +76,12 @@ class Submitter:
             _pause_if_long(job, error, wait_s)
             job.retrying("submit", error, wait_s)
 
-        unheard = job.account.health.excuse()
+        # Polls may well be answered elsewhere.
+        unheard = job.account.health.excuse("submit")
 
         def excused(error: RetryableError) -> bool:
             # What never came to the service, or costs nothing and had no answer, is no fault of
-            # the task; unless others are answered all the time.
+            # the task; unless the submits of others are answered all the time.
             costs = not (error.not_created or _repeats_for_nothing(job))
             return error.code is None and not costs and unheard()
 
@@ -190,7 +192,9 @@ class Submitter:
 
     async def _without_job(self, job: Job, error: Exception) -> GenerationError | None:
         """Record that a submit gave no job id; None where the job was found all the same."""
-        if isinstance(error, ProviderError) and error.not_created:
+        if isinstance(error, InvalidTaskError) or (
+            isinstance(error, ProviderError) and error.not_created
+        ):
             job.may_run = False
             await self._record_refusal(job, error)
             return error

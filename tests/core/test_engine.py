@@ -177,6 +177,17 @@ class TestRefusals:
         assert run_one(provider).ok
         assert len(provider.submits) == 1
 
+    def test_a_task_that_is_found_wrong_at_its_submit_holds_nobody_up(self) -> None:
+        """A plugin may read a task's files only then; nothing was sent."""
+        provider = ScriptedProvider(
+            scripts={"wrong": Script(submits=[InvalidTaskError("the picture is gone")])}
+        )
+        wrong, right = run_all(provider, ["wrong", "right"])
+        assert failure_of(wrong).state == "failed"
+        assert isinstance(failure_of(wrong).error, InvalidTaskError)
+        assert right.ok
+        assert provider.submits[-1] < 1.0
+
     def test_attempts_bound_what_is_proven_not_to_have_made_a_job(self) -> None:
         provider = scripted(*[TransientError("down", code="500", not_created=True)] * 10)
         failure = failure_of(run_one(provider, attempts=3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from itertools import pairwise
 from typing import Literal
 
@@ -31,8 +32,10 @@ from holodeck_gen.errors import (
     DownloadError,
     JournalError,
     PausedError,
+    ProviderError,
     RetryableError,
     SlotRefusedError,
+    StorageError,
     SubmitUncertainError,
     ThrottledError,
     TransientError,
@@ -189,17 +192,47 @@ class TestBreaker:
 
         assert run_virtual(main()) == pytest.approx(FIRST_TRIAL_S, abs=1e-3)
 
-    def test_one_who_goes_without_sending_leaves_the_trial_to_another(self) -> None:
+    @pytest.mark.parametrize("error", [asyncio.CancelledError(), StorageError("no room")])
+    @pytest.mark.parametrize("sent", [False, True])
+    def test_one_that_finds_nothing_out_leaves_the_trial_to_another(
+        self, error: BaseException, sent: bool
+    ) -> None:
         async def main() -> float:
             health = healthy()
             for _ in range(FAILURES):
                 await leave(health, "poll", TransientError(""))
             first = await health.visit("poll")
-            first.leave()
+            first.leave(error, sent=sent)
             await health.visit("poll")
             return asyncio.get_running_loop().time()
 
-        assert run_virtual(main()) == pytest.approx(FIRST_TRIAL_S + TRIAL_S, abs=1e-3)
+        assert run_virtual(main()) == pytest.approx(FIRST_TRIAL_S, abs=1e-3)
+
+    def test_one_request_that_is_answered_in_vain_again_and_again_does_not_open_it(self) -> None:
+        async def main() -> None:
+            health = healthy()
+            for tries in range(3 * FAILURES):
+                visit = await health.visit("download", cost=RETRY_COST if tries else 0)
+                visit.leave(TransientError("", code="HTTP 500"), sent=True)
+            assert not health.shut("download")
+            # Of so many it may be.
+            for _ in range(FAILURES):
+                await leave(health, "download", TransientError("", code="HTTP 500"))
+            assert health.shut("download")
+
+        run_virtual(main())
+
+    def test_what_was_refused_here_says_nothing_of_the_service(self) -> None:
+        async def main() -> None:
+            health = healthy()
+            for _ in range(FAILURES):
+                await leave(health, "submit", TransientError(""))
+            await leave(health, "submit", ProviderError("the file is gone", not_created=True))
+            assert health.shut("submit")
+            await leave(health, "submit", ProviderError("no", code="400", not_created=True))
+            assert not health.shut("submit")
+
+        run_virtual(main())
 
     def test_who_got_leave_before_it_opened_has_none_any_more(self) -> None:
         async def main() -> None:
@@ -305,6 +338,54 @@ class TestDoubt:
         run_virtual(main())
 
 
+class TestRest:
+    """Before a poll that is planned for later."""
+
+    def rested(self, *, waits: bool, lost: bool = False) -> tuple[list[float], list[float]]:
+        """When three that rest for an hour go on, and when those that wait are let through."""
+
+        async def main() -> tuple[list[float], list[float]]:
+            health, clock = healthy(), asyncio.get_running_loop().time
+            polls: list[float] = []
+            submits: list[float] = []
+
+            async def poll() -> None:
+                with health.watching():
+                    await health.rest(3600.0)
+                    polls.append(clock())
+                    await leave(health, "poll", None)
+
+            async def submit() -> None:
+                await leave(health, "submit", None)
+                submits.append(clock())
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(3):
+                    group.create_task(poll())
+                await asyncio.sleep(1.0)
+                if lost:
+                    health.doubt(OSError("reset"))
+                else:
+                    for _ in range(FAILURES):
+                        await leave(health, "submit", TransientError(""))
+                for _ in range(2 * waits):
+                    group.create_task(submit())
+            return polls, submits
+
+        return run_virtual(main())
+
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_one_goes_at_once_where_others_wait_for_a_sign_of_life(self, lost: bool) -> None:
+        polls, submits = self.rested(waits=True, lost=lost)
+        assert polls == pytest.approx([1 + FIRST_TRIAL_S, 3600, 3600], abs=1e-3)
+        assert submits == pytest.approx(2 * [1 + FIRST_TRIAL_S], abs=1e-3)
+
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_where_nobody_waits_all_keep_their_times(self, lost: bool) -> None:
+        polls, _ = self.rested(waits=False, lost=lost)
+        assert polls == pytest.approx([3600] * 3, abs=1e-3)
+
+
 class TestBudget:
     def test_prices(self) -> None:
         late = TransientError("")
@@ -337,7 +418,8 @@ class TestBudget:
             await leave(health, "poll", None)
             health.budget = 0
             for _ in range(3):
-                (await health.visit("poll", cost=RETRY_COST)).leave()
+                visit = await health.visit("poll", cost=RETRY_COST)
+                visit.leave(TransientError(""), sent=True)
             return asyncio.get_running_loop().time()
 
         assert run_virtual(main()) == pytest.approx(3 * TRIAL_S, abs=1e-3)
@@ -372,6 +454,43 @@ class TestOutage:
             await leave(health, "poll", None)
 
         run_virtual(main())
+
+    def test_nor_is_it_one_where_one_request_failed_before_it(self) -> None:
+        """Its tries are as many as open the breaker, and one more fails after hours."""
+
+        async def main() -> None:
+            health = healthy()
+            for _ in range(FAILURES - 1):
+                await leave(health, "download", TransientError(""))
+            await asyncio.sleep(2 * OUTAGE_S)
+            await leave(health, "download", TransientError(""))
+            await leave(health, "download", None)
+
+        run_virtual(main())
+
+    def test_a_service_that_asks_for_long_pauses_is_given_up_all_the_same(self) -> None:
+        async def main() -> float:
+            health = healthy()
+            with contextlib.suppress(PausedError):
+                while True:
+                    await leave(health, "submit", ThrottledError("", retry_after=600.0))
+                    await asyncio.sleep(600.0)
+            return asyncio.get_running_loop().time()
+
+        assert run_virtual(main()) <= OUTAGE_S + 2 * 600.0 + 1
+
+    def test_two_lost_submits_hours_apart_are_none(self) -> None:
+        async def main() -> list[PausedError]:
+            pauses: list[PausedError] = []
+            health = Health(pause=pauses.append)
+            for _ in range(2):
+                visit = await health.visit("submit")
+                health.doubt(OSError("reset"))
+                visit.leave(SubmitUncertainError("reset"), sent=True)
+                await asyncio.sleep(2 * OUTAGE_S)
+            return pauses
+
+        assert run_virtual(main()) == []
 
     def test_those_that_wait_learn_it(self) -> None:
         async def main() -> None:

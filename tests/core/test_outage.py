@@ -247,3 +247,51 @@ class TestUncertain:
         assert states == Counter(held=1, done=3)
         # The turn at 5 s was for one that had leave from before.
         assert provider.submits[1] >= 10.0
+
+    def test_a_second_one_after_hours_is_no_outage(self) -> None:
+        lose = Script(submits=["lose"])
+        provider = ScriptedProvider(scripts={"0": lose, "1": lose})
+
+        async def main() -> list[str]:
+            states: list[str] = []
+            async with opened(provider) as studio:
+                for prompt in "012":
+                    states.append((await studio.submit(prompt).outcome()).state)
+                    await asyncio.sleep(4000.0)
+            return states
+
+        assert run_virtual(main()) == ["held", "held", "done"]
+
+
+class TestPlannedPolls:
+    """Jobs take long, and are not asked after for long."""
+
+    def provider(self, dead: tuple[float, float], sides: str) -> Dying:
+        return Dying(
+            dead=dead,
+            sides=sides,
+            default=Script(job_s=300.0),
+            limits=hg.Limits(max_jobs=4, poll_interval_s=15.0, job_timeout_s=2000.0),
+        )
+
+    def test_free_slots_do_not_wait_for_the_next_one(self) -> None:
+        provider = self.provider((950.0, 965.0), "submit poll")
+
+        async def main() -> list[hg.Outcome]:
+            async with opened(provider, concurrency=4) as studio:
+                # Until it is known how long they take.
+                await studio.generate_all(["known"] * 12)
+                assert asyncio.get_running_loop().time() < 945.0
+                running = [studio.submit("first")]
+                await asyncio.sleep(950.0 - asyncio.get_running_loop().time())
+                running += [studio.submit("later") for _ in range(3)]
+                return [await each.outcome() for each in running]
+
+        assert all(outcome.ok for outcome in run_virtual(main()))
+        assert max(provider.submits) <= 950.0 + TRIAL_S + 30.0
+
+    def test_an_outage_of_submits_alone_costs_no_task(self) -> None:
+        """Polls that are answered meanwhile prove nothing about submits."""
+        provider = self.provider((250.0, 850.0), "submit")
+        states, _, _ = run(provider, 12)
+        assert states == {"done": 12}
