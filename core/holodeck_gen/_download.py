@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from holodeck_gen._addresses import check_url, without_query
 from holodeck_gen._http import timeouts
-from holodeck_gen.errors import DownloadError, TransientError
+from holodeck_gen.errors import DownloadError, ThrottledError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,7 +63,7 @@ async def download(
         expired: Whether the URL is known to have expired; only for what an error says.
 
     Raises:
-        TransientError: Another try may succeed.
+        TransientError, ThrottledError: Another try may succeed.
         DownloadError: It will not.
     """
     import httpx
@@ -146,7 +146,8 @@ def _check_head(response: httpx.Response, *, kind: str, where: str) -> None:
     """Refuse what can be refused before any of its body is read."""
     status = response.status_code
     if status in (408, 425, 429) or status >= 500:
-        raise TransientError(
+        # Too many requests are no sign that it is unwell.
+        raise (ThrottledError if status == 429 else TransientError)(
             f"HTTP {status} for {where}",
             code=f"HTTP {status}",
             retry_after=retry_after(response),

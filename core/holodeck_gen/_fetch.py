@@ -27,6 +27,7 @@ from holodeck_gen.errors import (
     PausedError,
     RetryableError,
     StorageError,
+    ThrottledError,
     TransientError,
 )
 from holodeck_gen.files import full_disk, is_full
@@ -38,6 +39,8 @@ _log = Logger("holodeck_gen.fetch")
 
 #: Seconds since the epoch; a URL that says nothing of its end comes after all that do.
 _FAR = 2**62
+#: Seconds for which the host of a result may answer that there are too many requests.
+LONGEST_THROTTLED_S = 1800.0
 
 
 @attrs.frozen(kw_only=True)
@@ -134,13 +137,16 @@ class Fetcher:
         where = without_query(output.url)
         pace = account.pace(provider, "download")
         unheard = account.results.excuse()
+        clock = asyncio.get_running_loop().time
+        began = clock()
 
         async def once(cost: int) -> None:
             # Neither is kept while a retry waits: others may not have to.
             with await account.results.visit("download", cost=cost):
                 place = await self._places.slot(priority=-int(output.expires_at or _FAR))
+                sent = clock()
                 try:
-                    await pace.turn()
+                    sent = await pace.turn()
                     await bounded(
                         self._attempt(output, provider, path, kind=kind),
                         timeout_s=provider.limits.download_timeout_s,
@@ -148,6 +154,9 @@ class Fetcher:
                     )
                 except DeadlineError as error:
                     raise TransientError(str(error)) from error
+                except ThrottledError as error:
+                    pace.heard(error, sent)
+                    raise
                 finally:
                     place.release(clean=False)
             # While there is an address from which it can be had again. Whoever sent it is well:
@@ -156,6 +165,9 @@ class Fetcher:
                 raise TransientError(f"{where} is no picture, or not all of it", code="no picture")
 
         def on_retry(error: RetryableError, wait_s: float) -> None:
+            if isinstance(error, ThrottledError) and clock() - began > LONGEST_THROTTLED_S:
+                # It uses up no tries, and can be had by a later run.
+                raise error
             if error.retry_after:
                 pace.hold(error.retry_after)
             _log.warning("download.retried", url=where, error=str(error), wait_s=round(wait_s, 3))

@@ -17,7 +17,7 @@ import pytest
 from holodeck_gen import _download
 from holodeck_gen._download import download, retry_after
 from holodeck_gen._transport import guarded, network
-from holodeck_gen.errors import DownloadError, TransientError
+from holodeck_gen.errors import DownloadError, ThrottledError, TransientError
 from servers import RawServer, always, reply, served
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ class TestWhole:
 class TestBroken:
     @pytest.mark.parametrize("status", ["500 Oops", "502 Bad Gateway", "503 Busy", "429 Slow"])
     def test_trouble_of_the_service_may_pass(self, status: str) -> None:
-        with pytest.raises(TransientError, match=status[:3]) as caught:
+        kind = ThrottledError if status == "429 Slow" else TransientError
+        with pytest.raises(kind, match=status[:3]) as caught:
             got(always(reply(status=status, Retry_After="7")))
         assert caught.value.retry_after == 7
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import collect, opened, result_of
@@ -167,7 +168,8 @@ class TestRetries:
             await first
 
         run_virtual(main())
-        assert [round(time) for time in times] == [0, 60, 60]
+        # And from then on they go slower.
+        assert [round(time) for time in times] == [0, 60, 61]
 
     def test_not_for_ever(self, tmp_path: Path) -> None:
         spool = Spool(tmp_path, answers(*[httpx.Response(500)] * 3))
@@ -209,6 +211,59 @@ class TestRetries:
 
         # Nine tries in vain: the account's downloads are well for all that.
         assert run_virtual(main()) < 0.1
+
+    def test_nor_do_pages_in_place_of_pictures(self, tmp_path: Path) -> None:
+        page = httpx.Response(200, content=b"<html>", headers={"Content-Type": "text/html"})
+
+        def answer(request: httpx.Request) -> httpx.Response:
+            return page if request.url.path == "/bad.png" else ok()
+
+        async def main() -> float:
+            spool = Spool(tmp_path, answer)
+            for number in range(3):
+                with pytest.raises(DownloadError, match="not the file"):
+                    await spool.fetch(hg.Url(url="https://cos.example/bad.png"), name=f"{number}")
+            before = asyncio.get_running_loop().time()
+            await spool.fetch()
+            return asyncio.get_running_loop().time() - before
+
+        assert run_virtual(main()) < 0.1
+
+    def test_too_many_at_a_time_cost_no_picture(self, tmp_path: Path) -> None:
+        """The host takes two a second; whoever is refused is not to blame."""
+        sent: list[float] = []
+
+        def answer(_request: httpx.Request) -> httpx.Response:
+            now = asyncio.get_running_loop().time()
+            if len([at for at in sent if at > now - 1.0]) >= 2:
+                return httpx.Response(429)
+            sent.append(now)
+            return ok()
+
+        async def main() -> float:
+            spool = Spool(tmp_path, answer)
+            await asyncio.gather(*(spool.fetch(name=str(number)) for number in range(40)))
+            return asyncio.get_running_loop().time()
+
+        with capture_logs() as logs:
+            assert run_virtual(main()) < 60.0
+        assert "service.unwell" not in {line["event"] for line in logs}
+
+    def test_one_that_is_always_too_many_is_left_to_a_later_run(self, tmp_path: Path) -> None:
+        def answer(request: httpx.Request) -> httpx.Response:
+            return httpx.Response(429) if request.url.path == "/bad.png" else ok()
+
+        async def main() -> float:
+            spool = Spool(tmp_path, answer)
+            bad = asyncio.ensure_future(spool.fetch(hg.Url(url="https://cos.example/bad.png")))
+            while not bad.done():
+                await spool.fetch(name="b")
+                await asyncio.sleep(60.0)
+            with pytest.raises(DownloadError, match="429"):
+                await bad
+            return asyncio.get_running_loop().time()
+
+        assert run_virtual(main()) < 2000.0
 
     def test_a_download_that_never_ends_is_one_try(self, tmp_path: Path) -> None:
         tries = 0
