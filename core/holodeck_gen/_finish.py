@@ -17,6 +17,7 @@ from holodeck_gen._calls import bounded
 from holodeck_gen._inspect import FileFacts, inspect_file, without_suffix
 from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._names import NameTemplate, alternative, numbered
+from holodeck_gen._seals import Seals
 from holodeck_gen._stage_threads import StageThreads
 from holodeck_gen._stages import Processor, Store
 from holodeck_gen.errors import ProcessingError, StageError, StorageError
@@ -121,11 +122,13 @@ class Finisher:
 
     async def _process(self, first: Path, task: Task) -> list[Path]:
         files = [first]
+        seals = Seals(task=task.id)
         for name, processor in self.processors:
             done: list[Path] = []
             for file in files:
                 done += await self._apply(name, processor, file, task)
             files = done
+            await seals.after(name, processor, files)
         return files
 
     async def _apply(self, name: str, processor: Processor, file: Path, task: Task) -> list[Path]:

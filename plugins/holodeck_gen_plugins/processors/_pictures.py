@@ -56,6 +56,13 @@ class Picture:
         self.image.close()
 
     @property
+    def media_type(self) -> str:
+        """Of the file."""
+        from PIL import Image
+
+        return Image.MIME.get(self.image.format or "", "application/octet-stream")
+
+    @property
     def animated(self) -> bool:
         """Whether it has more frames than a plain picture; a second view in MPO is no frame."""
         return self.image.format != "MPO" and bool(getattr(self.image, "is_animated", False))
