@@ -68,6 +68,7 @@ class Finisher:
         made: Task,
         number: int,
         total: int,
+        checked: bool,
     ) -> list[Artifact]:
         """Process and store one raw file, which may become several.
 
@@ -77,6 +78,7 @@ class Finisher:
             made: What its job was to make, with who made it.
             number: Which of the task's pictures this is, from 1.
             total: How many pictures the task asked for.
+            checked: Whether it has been decoded to its end already.
 
         Raises:
             ProcessingError: A check or processor failed. The raw file stays in the spool.
@@ -85,7 +87,13 @@ class Finisher:
         """
         task, provider = entry.task, made.provider or ""
         try:
-            facts = await self._inspect(raw.path, task, raw.media_type)
+            facts = await asyncio.to_thread(
+                inspect_file,
+                raw.path,
+                kind=task.kind,
+                declared=raw.media_type,
+                decode=not checked and task.kind == "image",
+            )
             if not self.processors:
                 return [await self._put(raw, raw.path, facts, entry, provider, number, total, "")]
             with tempfile.TemporaryDirectory(
@@ -110,9 +118,6 @@ class Finisher:
         except StageError as error:
             error.add_note(f"the provider's file is kept as {raw.path}")
             raise
-
-    async def _inspect(self, path: Path, task: Task, declared: str | None) -> FileFacts:
-        return await asyncio.to_thread(inspect_file, path, kind=task.kind, declared=declared)
 
     async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
         kind, declared = (
