@@ -6,7 +6,7 @@ import datetime
 import io
 import json
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import exiv2
 import structlog
@@ -60,14 +60,14 @@ def read_back(file: Path) -> dict[str, str]:
     }
 
 
-def context() -> hg.Context:
+def context(*, now: float = 0.0) -> hg.Context:
     """What a factory gets, without a network."""
 
     def no_client() -> Any:
         raise AssertionError("nothing here needs the network")
 
     return hg.Context(
-        http=no_client, wall_clock=lambda: 0.0, environ={}, log=structlog.get_logger()
+        http=no_client, wall_clock=lambda: now, environ={}, log=structlog.get_logger()
     )
 
 
@@ -90,37 +90,72 @@ def signed(format: str) -> bytes:
 
 def signature_is_valid(format: str, data: bytes) -> bool:
     """Whether C2PA's own library finds every byte as it was signed."""
+    return bool(manifests(format, data)["validation_state"] == "Valid")
+
+
+def manifests(format: str, data: bytes) -> dict[str, Any]:
+    """What C2PA's own library reads: ``manifests`` by label, and which is the ``active_manifest``.
+
+    It asks nobody for a manifest that is elsewhere, but has no other settings of ours.
+    """
     import c2pa
 
-    with c2pa.Reader(f"image/{format}", io.BytesIO(data)) as reader:
-        return bool(json.loads(reader.json())["validation_state"] == "Valid")
+    settings = {"verify": {"remote_manifest_fetch": False}}
+    with (
+        c2pa.Context.from_dict(settings) as offline,
+        c2pa.Reader(f"image/{format}", io.BytesIO(data), context=offline) as reader,
+    ):
+        found: dict[str, Any] = json.loads(reader.json())
+    return found
 
 
 _SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
-def _signer() -> Any:
-    import c2pa
+def credentials(
+    own: Any = None,
+    *,
+    days: tuple[float, float] = (-1, 365),
+    purpose: Literal["sign", "time"] | None = "sign",
+) -> tuple[bytes, bytes]:
+    """A certificate of a made-up authority, with that of the authority, and its key, in PEM.
+
+    Args:
+        own: The key.
+        days: From today, between which it is valid.
+        purpose: What it is for; None says nothing.
+    """
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    authority, own = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    authority = ec.generate_private_key(ec.SECP256R1())
+    own = own or ec.generate_private_key(ec.SECP256R1())
     chain = [
-        _certificate("signer", own, authority, is_authority=False),
-        _certificate("authority", authority, authority, is_authority=True),
+        _certificate("signer", own, authority, is_authority=False, days=days, purpose=purpose),
+        _certificate("authority", authority, authority, is_authority=True, days=days),
     ]
     key = own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return b"".join(each.public_bytes(Encoding.PEM) for each in chain), key
+
+
+def _signer() -> Any:
+    import c2pa
+
+    chain, key = credentials()
     return c2pa.Signer.from_info(
-        c2pa.C2paSignerInfo(
-            alg=b"es256",
-            sign_cert=b"".join(each.public_bytes(Encoding.PEM) for each in chain),
-            private_key=key,
-            ta_url=None,
-        )
+        c2pa.C2paSignerInfo(alg=b"es256", sign_cert=chain, private_key=key, ta_url=None)
     )
 
 
-def _certificate(name: str, own: Any, authority: Any, *, is_authority: bool) -> Any:
+def _certificate(
+    name: str,
+    own: Any,
+    authority: Any,
+    *,
+    is_authority: bool,
+    days: tuple[float, float],
+    purpose: Literal["sign", "time"] | None = None,
+) -> Any:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -130,7 +165,7 @@ def _certificate(name: str, own: Any, authority: Any, *, is_authority: bool) -> 
         return x509.Name([organization, x509.NameAttribute(NameOID.COMMON_NAME, common)])
 
     now = datetime.datetime.now(datetime.UTC)
-    usage = dict.fromkeys(
+    others = dict.fromkeys(
         (
             *("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"),
             *("encipher_only", "decipher_only"),
@@ -143,12 +178,12 @@ def _certificate(name: str, own: Any, authority: Any, *, is_authority: bool) -> 
         .issuer_name(named("authority"))
         .public_key(own.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now + datetime.timedelta(days=days[0]))
+        .not_valid_after(now + datetime.timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         .add_extension(
             x509.KeyUsage(
-                digital_signature=True, key_cert_sign=is_authority, crl_sign=is_authority, **usage
+                digital_signature=True, key_cert_sign=is_authority, crl_sign=is_authority, **others
             ),
             critical=True,
         )
@@ -158,7 +193,9 @@ def _certificate(name: str, own: Any, authority: Any, *, is_authority: bool) -> 
             critical=False,
         )
     )
-    if not is_authority:
-        usages = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.EMAIL_PROTECTION])
-        builder = builder.add_extension(usages, critical=False)
+    if purpose:
+        # Who certifies the time may do nothing else.
+        times = purpose == "time"
+        usage = ExtendedKeyUsageOID.TIME_STAMPING if times else ExtendedKeyUsageOID.EMAIL_PROTECTION
+        builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=times)
     return builder.sign(authority, hashes.SHA256())

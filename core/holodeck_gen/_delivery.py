@@ -14,7 +14,7 @@ from holodeck_gen._fetch import Fetcher, RawFile, pictures
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job
 from holodeck_gen._journal import Entry, Journal, PartRecord
-from holodeck_gen._provider import Bytes, JobStatus, PartError
+from holodeck_gen._provider import Bytes, JobStatus, PartError, Url
 from holodeck_gen._shares import Share, missing, unfetched
 from holodeck_gen._steps import Completed, Failed, Fetched, Finished, Stored
 from holodeck_gen.errors import DownloadError, GenerationError, JobFailedError, StageError
@@ -217,6 +217,7 @@ class Delivery:
                 made=made,
                 number=self.share.number(i if raw.place is None else raw.place),
                 total=max(self.entry.task.n, len(raws), len(outputs)),
+                checked=_was_downloaded(raw, status),
             )
         self.finish_s += asyncio.get_running_loop().time() - began
         return tuple(artifacts)
@@ -237,6 +238,13 @@ class Delivery:
             return told_of[0].error, ()
         asked = self.share.task.n
         return JobFailedError(f"it made {len(raws)} of {asked}", job_id=self.job.job_id), ()
+
+
+def _was_downloaded(raw: RawFile, status: JobStatus) -> bool:
+    """Whether it came from an address, and so is known to be whole; see `Fetcher`."""
+    place = raw.place
+    known = place is not None and place < len(status.outputs)
+    return known and isinstance(status.outputs[place or 0], Url)
 
 
 def _addresses(status: JobStatus) -> tuple[Output, ...]:

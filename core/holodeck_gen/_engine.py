@@ -28,8 +28,10 @@ from holodeck_gen.errors import (
     GenerationError,
     InvalidTaskError,
     PartialResultError,
+    ProcessingError,
     ProviderError,
     RewriteError,
+    StorageError,
     SubmitUncertainError,
     TaskCancelledError,
     TaskError,
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from holodeck_gen._delivery import Part
 
 _log = Logger("holodeck_gen.engine")
+
+#: Errors after which what a job made can still be had, without being paid for again.
+UNSTORED = (DownloadError, ProcessingError, StorageError)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -173,12 +178,13 @@ class Engine:
         lost = isinstance(error, SubmitUncertainError) or any(job.open for job in life.jobs)
         if state == "held" and (lost or life.job_ids) and (path := self.journal.path):
             error = reworded(error, f"{error}; {_whereabouts(path, known=bool(life.job_ids))}")
-        absent = error if isinstance(error, DownloadError) else error.__cause__
-        unfetched = state == "failed" and isinstance(absent, DownloadError)
-        if unfetched and (path := self.journal.path):
+        absent = error if isinstance(error, UNSTORED) else error.__cause__
+        unstored = state == "failed" and isinstance(absent, UNSTORED)
+        if unstored and (path := self.journal.path):
             # Its addresses expire, so whoever reads this should know before.
             job = f"job {job_id}" if (job_id := getattr(absent, "job_id", None)) else "it"
-            rest = f"{job} is paid for; {_whereabouts(path, known=True)}"
+            free = life.provider is not None and life.provider.billing == "free"
+            rest = f"{'' if free else f'{job} is paid for; '}{_whereabouts(path, known=True)}"
             # What has no journal of its own would be paid for again.
             again = "" if is_invocation(path) else ", or run the same again"
             error = reworded(error, f"{error}; {rest}{again}")

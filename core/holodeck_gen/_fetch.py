@@ -16,7 +16,7 @@ from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._download import download, size_limit
 from holodeck_gen._gate import LocalGate
 from holodeck_gen._http import Clients
-from holodeck_gen._inspect import is_whole
+from holodeck_gen._inspect import damage
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import Bytes, JobStatus, Limits, Output, PartError, Provider, Url
 from holodeck_gen._retry import RetryPolicy, repeat
@@ -161,8 +161,10 @@ class Fetcher:
                     place.release(clean=False)
             # While there is an address from which it can be had again. Whoever sent it is well:
             # one bad file must not keep the other downloads waiting.
-            if kind == "image" and not await asyncio.to_thread(is_whole, path):
-                raise TransientError(f"{where} is no picture, or not all of it", code="no picture")
+            if kind == "image" and (why := await asyncio.to_thread(damage, path)):
+                raise TransientError(
+                    f"{where} is no picture, or not all of it: {why}", code="no picture"
+                )
 
         def on_retry(error: RetryableError, wait_s: float) -> None:
             if isinstance(error, ThrottledError) and clock() - began > LONGEST_THROTTLED_S:
@@ -229,7 +231,7 @@ def _raw(path: Path, output: Url | Bytes) -> RawFile:
 
 
 def _is_kept(path: Path) -> bool:
-    return path.is_file() and is_whole(path)
+    return path.is_file() and damage(path) is None
 
 
 def _checked(data: object, output: Url, kind: str) -> bytes:

@@ -17,6 +17,7 @@ from holodeck_gen._calls import bounded
 from holodeck_gen._inspect import FileFacts, inspect_file, without_suffix
 from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._names import NameTemplate, alternative, numbered
+from holodeck_gen._seals import Seals
 from holodeck_gen._stage_threads import StageThreads
 from holodeck_gen._stages import Processor, Store
 from holodeck_gen.errors import ProcessingError, StageError, StorageError
@@ -67,6 +68,7 @@ class Finisher:
         made: Task,
         number: int,
         total: int,
+        checked: bool,
     ) -> list[Artifact]:
         """Process and store one raw file, which may become several.
 
@@ -76,6 +78,7 @@ class Finisher:
             made: What its job was to make, with who made it.
             number: Which of the task's pictures this is, from 1.
             total: How many pictures the task asked for.
+            checked: Whether it has been decoded to its end already.
 
         Raises:
             ProcessingError: A check or processor failed. The raw file stays in the spool.
@@ -84,7 +87,13 @@ class Finisher:
         """
         task, provider = entry.task, made.provider or ""
         try:
-            facts = await self._inspect(raw.path, task, raw.media_type)
+            facts = await asyncio.to_thread(
+                inspect_file,
+                raw.path,
+                kind=task.kind,
+                declared=raw.media_type,
+                decode=not checked and task.kind == "image",
+            )
             if not self.processors:
                 return [await self._put(raw, raw.path, facts, entry, provider, number, total, "")]
             with tempfile.TemporaryDirectory(
@@ -110,9 +119,6 @@ class Finisher:
             error.add_note(f"the provider's file is kept as {raw.path}")
             raise
 
-    async def _inspect(self, path: Path, task: Task, declared: str | None) -> FileFacts:
-        return await asyncio.to_thread(inspect_file, path, kind=task.kind, declared=declared)
-
     async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
         kind, declared = (
             ("sidecar", SIDECARS[path.suffix]) if path.suffix in SIDECARS else (task.kind, declared)
@@ -121,11 +127,13 @@ class Finisher:
 
     async def _process(self, first: Path, task: Task) -> list[Path]:
         files = [first]
+        seals = Seals(task=task.id)
         for name, processor in self.processors:
             done: list[Path] = []
             for file in files:
                 done += await self._apply(name, processor, file, task)
             files = done
+            await seals.after(name, processor, files)
         return files
 
     async def _apply(self, name: str, processor: Processor, file: Path, task: Task) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,10 +16,16 @@ if TYPE_CHECKING:
 #: Pixels; Pillow alone would open four times as many without a word.
 MAX_PIXELS = 2**26
 
+#: By Pillow's names. It reads many more: rare ones that nobody has tried with bytes of strangers,
+#: and PostScript, for which it runs another program.
+FORMATS = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
+
 _SUFFIXES = {
     "image/png": ".png",
     "image/jpeg": ".jpg",
+    "image/mpo": ".jpg",
     "image/webp": ".webp",
+    "image/avif": ".avif",
     "image/gif": ".gif",
     "image/bmp": ".bmp",
     "image/tiff": ".tif",
@@ -53,14 +60,17 @@ class FileFacts:
         return _SUFFIXES.get(self.media_type, "")
 
 
-def inspect_file(path: Path, *, kind: str, declared: str | None = None) -> FileFacts:
-    """Read a file's facts; for pictures from the header, without decoding.
+def inspect_file(
+    path: Path, *, kind: str, declared: str | None = None, decode: bool = False
+) -> FileFacts:
+    """Read a file's facts; for pictures from the header, unless `decode` is set.
 
     Args:
         path: A local file.
         kind: The task's kind: with ``"image"`` anything but a picture is refused, with
             ``"model3d"`` a page that tells of an error.
         declared: The media type the provider gave, used where the bytes do not tell.
+        decode: Whether a picture is decoded to its end, which finds out what is missing.
 
     Raises:
         ProcessingError: It is not what it should be.
@@ -72,17 +82,18 @@ def inspect_file(path: Path, *, kind: str, declared: str | None = None) -> FileF
     size_bytes = path.stat().st_size
     if size_bytes == 0:
         raise ProcessingError("the provider's file is empty", stage="check")
-    if head.startswith(b"glTF"):
+    if kind != "image" and head.startswith(b"glTF"):
         return FileFacts(media_type="model/gltf-binary", sha256=sha256, size_bytes=size_bytes)
-    picture = _picture(path)
-    if picture is not None:
-        media_type, width, height = picture
+    try:
+        media_type, width, height = _picture(path, head, decode=decode)
+    except _NoPictureError as error:
+        if kind == "image":
+            raise ProcessingError(
+                f"the provider's file is not a picture: {error}", stage="check"
+            ) from error
+    else:
         return FileFacts(
             media_type=media_type, sha256=sha256, size_bytes=size_bytes, width=width, height=height
-        )
-    if kind == "image":
-        raise ProcessingError(
-            f"the provider's file is not a picture: {_guess(head)}", stage="check"
         )
     if kind == "model3d" and head.lstrip()[:9].lower().startswith(_PAGES):
         raise ProcessingError(
@@ -101,41 +112,78 @@ def without_suffix(name: str) -> str:
     return stem if stem and (dot + end).lower() in (*_SUFFIXES.values(), ".jpeg", ".tiff") else name
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a file is a picture that can be decoded to its end, or one that is too large to."""
-    from PIL import Image
+def damage(path: Path) -> str | None:
+    """Why a file is no picture that can be decoded to its end; None where it is one.
 
+    What is too large to be decoded is not damaged: it would be no smaller if it came again.
+    """
+    with path.open("rb") as file:
+        head = file.read(64)
     try:
-        if _picture(path) is None:
-            return False
-        with Image.open(path) as image:
-            image.load()
+        _picture(path, head, decode=True)
     except ProcessingError:
-        return True
-    except (OSError, ValueError, SyntaxError, EOFError):
-        return False
-    return True
+        return None
+    except _NoPictureError as error:
+        return str(error)
+    return None
 
 
-def _picture(path: Path) -> tuple[str, int, int] | None:
+class _NoPictureError(ValueError):
+    """Says what a file is instead."""
+
+
+def _picture(path: Path, head: bytes, *, decode: bool) -> tuple[str, int, int]:
+    """Media type, width and height.
+
+    Raises:
+        _NoPictureError: It is none, or damaged.
+        ProcessingError: It is too large.
+    """
     from PIL import Image, UnidentifiedImageError
 
+    # Registers those that this Pillow has.
+    Image.init()
+    formats = [each for each in FORMATS if each in Image.OPEN]
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=formats) as image:
             width, height = image.size
             media_type = Image.MIME.get(image.format or "", "application/octet-stream")
+            if width * height > MAX_PIXELS:
+                raise ProcessingError(
+                    f"the picture claims {width}x{height} pixels; at most {MAX_PIXELS} are taken",
+                    stage="check",
+                )
+            if decode:
+                image.load()
+    except ProcessingError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ProcessingError(
             f"the picture is a decompression bomb: {error}", stage="check"
         ) from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError):
-        return None
-    if width * height > MAX_PIXELS:
-        raise ProcessingError(
-            f"the picture claims {width}x{height} pixels; at most {MAX_PIXELS} are taken",
-            stage="check",
-        )
+    except UnidentifiedImageError as error:
+        raise _NoPictureError(_guess(head)) from error
+    except Exception as error:
+        # Pillow raises whatever comes up while it reads what somebody has made up.
+        raise _NoPictureError(
+            f"it is damaged or not all there: {error or type(error).__name__}"
+        ) from error
+    if decode and media_type == "image/png" and not _has_end(path):
+        # Pillow does not miss what may come after the pixels, such as labels.
+        raise _NoPictureError("it is not all there: it ends before a PNG file's last chunk")
     return media_type, width, height
+
+
+def _has_end(path: Path) -> bool:
+    """Whether a PNG file goes on to its last chunk."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(header := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", header)
+            if kind == b"IEND":
+                return True
+            file.seek(length + 4, 1)
+    return False
 
 
 def _guess(head: bytes) -> str:

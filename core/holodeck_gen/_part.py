@@ -36,6 +36,7 @@ from holodeck_gen.errors import (
     JobTimeoutError,
     JournalError,
     PausedError,
+    ProcessingError,
     ProviderError,
     SlotRefusedError,
     StorageError,
@@ -222,7 +223,14 @@ class PartRunner:
             case "failed":
                 return Part(error=record.error or JobFailedError("it failed in an earlier run"))
             case "fetched" if all(file.path.exists() for file in record.files):
-                return await delivery.store(record.files, as_recorded(record))
+                status = as_recorded(record)
+                try:
+                    return await delivery.store(record.files, status)
+                except ProcessingError as error:
+                    if error.stage != "check" or not record.outputs:
+                        raise
+                    # What was fetched is of no use; by now there may be what should be there.
+                    _log.warning("part.fetched_again", part=str(job.key), error=str(error))
             case "finished" | "fetched" if record.outputs:
                 # Somebody has deleted what was fetched, but it may still be had.
                 status = as_recorded(record)

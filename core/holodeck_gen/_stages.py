@@ -34,6 +34,9 @@ class Rewriter(Protocol):
 #: provider and model that did it, this picture's seed, and n = 1. Returns the file or files that
 #: go on. New files are written beside the given one; those that end in ``.json`` or ``.xmp`` are
 #: about a picture and need not be one. Runs in a thread.
+#:
+#: Optional, found by presence: ``seals``, true of one whose files no later processor may change,
+#: because it has signed them. The engine warns where one does.
 Processor: TypeAlias = Callable[[Path, Task], Path | Sequence[Path]]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from holodeck_gen._inspect import inspect_file, is_whole
+from holodeck_gen._inspect import damage, inspect_file
 from holodeck_gen.errors import ProcessingError
 from holodeck_gen.testing import PNG
 
@@ -46,17 +46,17 @@ def test_a_picture(tmp_path: Path) -> None:
 def test_a_picture_that_is_cut_off_is_not_whole(tmp_path: Path, suffix: str) -> None:
     file = io.BytesIO()
     Image.effect_noise((64, 64), 64).convert("RGB").save(file, suffix)
-    assert is_whole(written(tmp_path, file.getvalue()))
-    assert not is_whole(written(tmp_path, file.getvalue()[: len(file.getvalue()) * 2 // 3]))
+    assert damage(written(tmp_path, file.getvalue())) is None
+    assert damage(written(tmp_path, file.getvalue()[: len(file.getvalue()) * 2 // 3]))
 
 
 def test_what_is_no_picture_is_not_whole(tmp_path: Path) -> None:
-    assert not is_whole(written(tmp_path, b"<html>"))
+    assert damage(written(tmp_path, b"<html>")) == "it is an HTML page"
 
 
 def test_what_is_too_large_is_not_decoded(tmp_path: Path) -> None:
     """It would not be smaller if it were fetched again."""
-    assert is_whole(written(tmp_path, claiming(100_000, 100_000)))
+    assert damage(written(tmp_path, claiming(100_000, 100_000))) is None
 
 
 def test_a_model(tmp_path: Path) -> None:

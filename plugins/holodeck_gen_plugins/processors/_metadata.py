@@ -52,6 +52,14 @@ def read_metadata(data: bytes) -> Metadata | None:
     return found
 
 
+def has_manifest(data: bytes) -> bool:
+    """Whether a file of any other format seems to hold a C2PA manifest.
+
+    One that only speaks of such boxes is taken for signed, too, and left alone.
+    """
+    return b"C2PA_GIF" in data or (b"jumb" in data and b"c2pa" in data)
+
+
 def with_metadata(
     data: bytes, *, xmp: bytes | None = None, texts: Mapping[str, str] | None = None
 ) -> bytes:

@@ -11,6 +11,7 @@ import attrs
 from holodeck_gen_plugins.processors._metadata import (
     Format,
     Metadata,
+    has_manifest,
     read_metadata,
     with_metadata,
 )
@@ -32,6 +33,8 @@ _SPACES = {"L": b"GRAY", "RGB": b"RGB ", "RGBA": b"RGB ", "CMYK": b"CMYK"}
 PNG_LEVEL = 4
 
 SUFFIXES: dict[Format, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
+#: By Pillow's names, those that are opened; the engine takes no others for pictures.
+OPENED = ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP", "TIFF")
 FORMATS: dict[str | None, Format] = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp"}
 
 
@@ -41,7 +44,8 @@ class Picture:
 
     Attributes:
         image: Close it by leaving the picture's ``with`` block.
-        metadata: What its file says; empty for a format other than PNG, JPEG and WebP.
+        metadata: What its file says; for a format other than PNG, JPEG and WebP only whether it
+            is signed.
         format: None likewise.
     """
 
@@ -54,6 +58,13 @@ class Picture:
 
     def __exit__(self, *_: object) -> None:
         self.image.close()
+
+    @property
+    def media_type(self) -> str:
+        """Of the file."""
+        from PIL import Image
+
+        return Image.MIME.get(self.image.format or "", "application/octet-stream")
 
     @property
     def animated(self) -> bool:
@@ -110,12 +121,15 @@ def open_picture(file: Path) -> Picture | None:
     """
     from PIL import Image, UnidentifiedImageError
 
+    # Registers those that this Pillow has.
+    Image.init()
     try:
-        image = Image.open(file)
+        image = Image.open(file, formats=[each for each in OPENED if each in Image.OPEN])
     except UnidentifiedImageError:
         return None
     try:
-        metadata = read_metadata(file.read_bytes()) or Metadata()
+        data = file.read_bytes()
+        metadata = read_metadata(data) or Metadata(signed=has_manifest(data))
     except BaseException:
         image.close()
         raise

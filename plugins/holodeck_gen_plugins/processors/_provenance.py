@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from holodeck_gen_plugins.processors._metadata import Metadata
 
 #: The terms of IPTC's vocabulary that concern what a program made: by a trained model, with one
-#: and other sources, or by an algorithm that learnt nothing. And ours for saying nothing.
-SourceType: TypeAlias = Literal[
-    "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "algorithmicMedia", "none"
+#: and other sources, or by an algorithm that learnt nothing.
+MadeBy: TypeAlias = Literal[
+    "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia", "algorithmicMedia"
 ]
+#: Likewise, and ours for saying nothing.
+SourceType: TypeAlias = Literal[MadeBy, "none"]
 #: IPTC Photo Metadata Standard 2023.1, "Digital Source Type".
 SOURCE_TYPE = Property(
     "http://iptc.org/std/Iptc4xmpExt/2008-02-29/", "Iptc4xmpExt", "DigitalSourceType"
