@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from holodeck_gen import _ownership as ownership
-from holodeck_gen._audit import output_of, providers_of, reading
+from holodeck_gen._audit import output_of, providers_of, reading, store_of
 from holodeck_gen._config import Config
 from holodeck_gen._journal_file import JOURNAL
 from holodeck_gen._outcome import Failure, Outcome, Result
@@ -103,9 +103,11 @@ class Attached:
                 await asyncio.sleep(LOOK_S)
 
     async def _go_on(self) -> Outcome:
+        note = None if self.output else store_of(self.journal)
         async with AsyncStudio(
             self.provider or providers_of(self.journal),
             output=self.output or output_of(self.journal),
+            store=note.name if note else None,
             journal=self.journal,
             config=self.config,
             registry=self.registry,

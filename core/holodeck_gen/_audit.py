@@ -19,7 +19,9 @@ from holodeck_gen._codec import from_json
 from holodeck_gen._journal import Pause
 from holodeck_gen._journal_rows import PAUSED, Rows, is_kept
 from holodeck_gen._money import Spending, parse_money
+from holodeck_gen._remote import is_remote
 from holodeck_gen._steps import IN_WORK
+from holodeck_gen._store import StoreNote
 from holodeck_gen.errors import JournalCorruptError, JournalError
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Status:
 
     Attributes:
         journal: Its file.
+        output: The folder or address of its files.
         owner: Who works on it now; None if nobody does.
         tasks: Tasks by state: ``done``, ``failed``, ``held`` (a decision is needed),
             ``working`` (a job or a file is unfinished) and ``waiting``.
@@ -55,6 +58,7 @@ class Status:
     """
 
     journal: Path
+    output: str
     owner: str | None
     tasks: dict[str, int]
     spending: Spending
@@ -113,6 +117,7 @@ def status(journal: Path) -> Status:
         owner = rows.meta("owner") if ownership.is_owned(journal) else None
         return Status(
             journal=journal,
+            output=_output(rows, journal),
             owner=None if owner is None else ownership.describe(owner),
             tasks={
                 "done": counts.get("done", 0),
@@ -155,8 +160,31 @@ def output_of(journal: Path) -> str:
         JournalError: It cannot be read.
     """
     with reading(journal) as rows:
-        kept = rows.meta("output") or "."
-    return kept if "://" in kept else str(journal.parent / kept)
+        return _output(rows, journal)
+
+
+def store_of(journal: Path) -> StoreNote | None:
+    """Which store the last run of `journal` had; None where an older release did not keep it.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    with reading(journal) as rows:
+        return StoreNote.read((rows.meta("settings") or {}).get("store"))
+
+
+def owes(journal: Path) -> bool:
+    """Whether something in `journal` is, or may be, paid for and unfinished.
+
+    A journal that cannot be read counts, too; there may be no such file.
+    """
+    if not journal.is_file() or not journal.stat().st_size:
+        return False
+    try:
+        with reading(journal) as rows:
+            return rows.owes()
+    except JournalError:
+        return True
 
 
 def audit(journal: Path, *, now: float, hashes: bool = True) -> Iterator[Finding]:
@@ -205,6 +233,11 @@ def salvage(journal: Path) -> Iterator[dict[str, Any]]:
                 raise JournalCorruptError(f"nothing of {journal} can be read: {error}") from error
             for table, order, columns in _SALVAGED:
                 yield from _salvage(connection, table, order, columns)
+
+
+def _output(rows: Rows, journal: Path) -> str:
+    kept = rows.meta("output") or "."
+    return kept if is_remote(kept) else str(journal.parent / kept)
 
 
 def _open_tasks(rows: Rows) -> tuple[int, int]:

@@ -10,23 +10,30 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen._audit import output_of, providers_of
+from holodeck_gen._audit import output_of, providers_of, store_of
 from holodeck_gen._background import Background
 from holodeck_gen._config import Config
 from holodeck_gen._journal import Retry
+from holodeck_gen._log import Logger
 from holodeck_gen._part import Life
 from holodeck_gen._place import remove_finished
 from holodeck_gen._registry import Registry
-from holodeck_gen._resolve import Named
+from holodeck_gen._resolve import Named, Resolver
 from holodeck_gen._resume import begin
 from holodeck_gen._settings import settings_of
 from holodeck_gen._workplace import Workplace
-from holodeck_gen.errors import JournalError
+from holodeck_gen.errors import ConfigError, JournalError, PluginError
 
 if TYPE_CHECKING:
+    import os
+
     import httpx
 
     from holodeck_gen._outcome import Outcome
+    from holodeck_gen._registry import Configured
+    from holodeck_gen._store import StoreNote
+
+_log = Logger("holodeck_gen.collect")
 
 #: Tasks in work at once; each is a download or a poll.
 WINDOW = 32
@@ -55,13 +62,16 @@ class Collector:
     Args:
         journal: The journal's file.
         provider: Who is asked; None means the providers of the journal's last run, by name.
+        output: Where files go; None means where they went in the last run.
+        store: Keeps them; None means the last run's, by name.
         process: Processors; None means the configured ones.
         config: Where options come from.
     """
 
     journal: Path
     provider: Named | Sequence[Named] | None = None
-    output: Path | None = None
+    output: str | os.PathLike[str] | None = None
+    store: Named | None = None
     process: Sequence[Named] | None = None
     config: Config
     registry: Registry = attrs.field(factory=Registry)
@@ -100,14 +110,17 @@ class Collector:
     def _workplace(self) -> Workplace:
         if not self.journal.is_file():
             raise JournalError(f"there is no journal {self.journal}")
+        output = self.output or output_of(self.journal)
+        note = None if self.output or self.store else store_of(self.journal)
         return Workplace(
             config=self.config,
             registry=self.registry,
             settings=settings_of(self.config, name=None, outage_s=None),
             submitter=None,
             provider=self.provider or providers_of(self.journal),
-            output=self.output or output_of(self.journal),
-            store=None,
+            output=output,
+            store=self.store if note is None else self._store(note, output),
+            store_note=note,
             expand=(),
             rewrite=(),
             process=self.process,
@@ -119,3 +132,24 @@ class Collector:
             transport=self.transport,
             spawn=self._background.spawn,
         )
+
+    def _store(self, note: StoreNote, output: str | os.PathLike[str]) -> Configured:
+        """The store of the last run.
+
+        Raises:
+            ConfigError: It cannot be made here.
+        """
+        resolver = Resolver(registry=self.registry, config=self.config)
+        if note.made is not None:
+            _log.warning("collect.store_unknown", store=note.made, output=str(output))
+        if note.name is None:
+            return resolver.store_at(output)
+        try:
+            return resolver.named_store(note.name, output)
+        except (ConfigError, PluginError) as error:
+            raise ConfigError(
+                f"the run kept its files in the store {note.name!r}"
+                f"{f' ({note.where})' if note.where else ''}, which cannot be made here: {error};"
+                f" give its options again in [stages.{note.name}] or with --set, or say with"
+                " --store where the files are to go"
+            ) from error

@@ -14,6 +14,7 @@ from holodeck_gen._http import LazyClient
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import Context, Provider
 from holodeck_gen._registry import Configured, Kind, Registration, Registry
+from holodeck_gen._remote import canonical, is_remote
 from holodeck_gen._route import Pool
 from holodeck_gen.errors import ConfigError, PluginLoadError
 
@@ -89,23 +90,49 @@ class Resolver:
         return stages
 
     def store(self, given: Named | None, output: str | os.PathLike[str] | None) -> Named | None:
-        """The store; None where neither a store nor an output is known yet."""
+        """The store; None where neither a store nor an output is known yet.
+
+        Raises:
+            ConfigError: Store and output name two places.
+        """
         given = self.config.get("store") if given is None else given
         if isinstance(given, str):
-            use, options = self.config.stage_options(given)
-            if (use or given) == "local" and output is not None:
-                options = {"folder": str(output), **options}
-            return self.registry.configure("store", given, options, use=use)
+            return self.named_store(given, output)
         if given is not None:
             return _object_or_factory("store", given)
-        if output is None:
-            return None
-        if "://" in str(output):
-            use, options = self.config.stage_options("object")
-            return self.registry.configure(
-                "store", "object", {**options, "url": str(output)}, use=use
-            )
-        return self.registry.configure("store", "local", {"folder": str(output)})
+        return None if output is None else self.store_at(output)
+
+    def store_at(self, output: str | os.PathLike[str]) -> Configured:
+        """The store of an output, whatever the configuration says of another one."""
+        name = "object" if is_remote(output) else "local"
+        if name == "local":
+            made: Configured = self.registry.configure("store", name, {"folder": str(output)})
+            return made
+        return self.named_store(name, output)
+
+    def named_store(self, name: str, output: str | os.PathLike[str] | None) -> Configured:
+        """The store that the configuration has under `name`, for files of `output`.
+
+        Raises:
+            UnknownNameError, ConfigError: It cannot be made, or names another place.
+        """
+        use, options = self.config.stage_options(name)
+        if use == "local" and output is not None and not is_remote(output):
+            options = {"folder": str(output), **options}
+        elif is_remote(output) and self._takes_address(use):
+            own = options.setdefault("url", canonical(output))
+            if canonical(str(own)) != canonical(output):
+                raise ConfigError(
+                    f"stages.{name}.url is {own} and the output is {output}: files go to one"
+                    " place, so leave one of them out"
+                )
+            options["url"] = canonical(output)
+        made: Configured = self.registry.configure("store", name, options, use=use)
+        return made
+
+    def _takes_address(self, store: str) -> bool:
+        options = self.registry.find("store", store).options
+        return options is not None and "url" in attrs.fields_dict(options)
 
     def observers(self) -> list[Observer]:
         """Observers of the plugins that are loaded, and of those that were asked for by name."""

@@ -67,7 +67,8 @@ def _changes(before: Any, now: dict[str, Any]) -> tuple[str, ...]:
     if not isinstance(before, dict):
         return ()
     now = json.loads(json.dumps(now))
-    return tuple(sorted(name for name in now if now[name] != before.get(name)))
+    # What an older release did not keep, nobody can compare.
+    return tuple(sorted(name for name in now if name in before and now[name] != before[name]))
 
 
 def _check_unpaid(journal: SqliteJournal) -> None:

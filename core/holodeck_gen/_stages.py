@@ -44,9 +44,14 @@ Processor: TypeAlias = Callable[[Path, Task], Path | Sequence[Path]]
 class Store(Protocol):
     """Keeps finished files.
 
-    Optional, found by presence: ``placed_by``, the metadata field in which a task names the
-    local file that this store makes for it. What is collected later, without the store, is put
-    there, too.
+    Optional, found by presence:
+
+    - ``async check()``: called once, before anything is paid for. Raises `StorageError` or
+      `ConfigError` where nothing could be stored, and leaves nothing behind.
+    - ``where``: the place in words that hold no credentials. Kept in the journal, so that what
+      is collected later goes to no other place.
+    - ``placed_by``: the metadata field in which a task names the local file that this store
+      makes for it. What is collected later, without the store, is put there, too.
     """
 
     async def put(self, file: Path, name: str) -> Path | str:

@@ -13,6 +13,7 @@ import attrs
 
 from holodeck_gen._accounts import Accounts
 from holodeck_gen._affinity import Affinities
+from holodeck_gen._audit import owes
 from holodeck_gen._budget import Budget
 from holodeck_gen._cache import Cache
 from holodeck_gen._config import Config
@@ -30,12 +31,14 @@ from holodeck_gen._place import JournalChoice, Place, choose_place
 from holodeck_gen._prices import Prices
 from holodeck_gen._provider import Provider
 from holodeck_gen._registry import Registry
+from holodeck_gen._remote import canonical, is_remote
 from holodeck_gen._resolve import Maker, Named, Resolver
 from holodeck_gen._resume import Resume, begin
 from holodeck_gen._route import Pool, Router
 from holodeck_gen._seating import Seating, left_in, steady_clock
 from holodeck_gen._settings import Settings
-from holodeck_gen.errors import ConfigError, PausedError
+from holodeck_gen._store import StoreNote, check_store
+from holodeck_gen.errors import ConfigError, GenerationError, PausedError
 from holodeck_gen.events import EventQueue, Observer
 
 if TYPE_CHECKING:
@@ -70,6 +73,8 @@ class Workplace:
     provider: Named | Sequence[Named] | None
     output: str | os.PathLike[str] | None
     store: Named | None
+    #: Where a store must be that was chosen by what a journal says; None means anywhere.
+    store_note: StoreNote | None = None
     expand: Sequence[Named] | None
     rewrite: Sequence[Named] | None
     process: Sequence[Named] | None
@@ -99,6 +104,7 @@ class Workplace:
     _clients: Clients = attrs.field(init=False)
     _chosen: Journal | JournalChoice = attrs.field(init=False)
     _stages: dict[str, Any] = attrs.field(init=False)
+    _given_store: Named | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.prices = Prices.of(self.config)
@@ -111,6 +117,11 @@ class Workplace:
         }
         if self.output is None:
             self.output = self.config.get("output")
+        if is_remote(self.output):
+            self.output = canonical(self.output)
+        if self.store is None:
+            self.store = self.config.get("store")
+        self._given_store = self.store
         self.store = self._resolver.store(self.store, self.output)
         self._clients = Clients(self.transport)
         self._chosen = self.journal_choice
@@ -138,7 +149,11 @@ class Workplace:
             rewriters = self._maker.stages(self._stages["rewriter"])
             processors = self._maker.stages(self._stages["processor"])
             self.place = await asyncio.to_thread(self._choose_place)
-            store = self._maker.store(self.store or self._resolver.store(None, self.place.output))
+            store = self._maker.store(self.store or self._resolver.store_at(self.place.output))
+            if self.store_note:
+                self.store_note.expect(store)
+            if self.submitter:
+                await self._check_store(store)
             self.journal = await asyncio.to_thread(self._open_journal, store)
             undo.push_async_callback(self.journal.aclose)
             limit = self.settings.budget
@@ -240,6 +255,19 @@ class Workplace:
         paid = any(each.billing != "free" for pool in self.pools for each in pool.members)
         return choose_place(choice, self.output, paid=paid)
 
+    async def _check_store(self, store: Any) -> None:
+        try:
+            await check_store(store)
+        except GenerationError as error:
+            journal = self.place.journal
+            if journal is not None and await asyncio.to_thread(owes, journal):
+                # Its addresses expire, whatever becomes of the store.
+                error.add_note(
+                    "what earlier runs have paid for can be fetched meanwhile, as far as the"
+                    f" spool: 'holodeck-gen collect {journal.parent}'"
+                )
+            raise
+
     def _open_journal(self, store: Any) -> Journal:
         if self._chosen is not None and not isinstance(self._chosen, str | os.PathLike):
             return self._chosen
@@ -248,16 +276,16 @@ class Workplace:
         journal = begin(
             self.place.journal,
             resume=self.resume,
-            settings=self._fingerprint() if self.submitter else None,
+            settings=self._fingerprint(store) if self.submitter else None,
             network=bool(self.config.get("network_journal")),
         )
         if self.submitter:
             # For whoever collects what this run leaves behind.
-            remote = self.output is not None and "://" in str(self.output)
             output = self.place.output.absolute()
             # A folder that holds its own journal can be moved.
             here = output.resolve() == self.place.journal.parent.resolve()
-            journal.note("output", str(self.output) if remote else "." if here else str(output))
+            local = "." if here else str(output)
+            journal.note("output", self.output if is_remote(self.output) else local)
             placed_by = getattr(store, "placed_by", None)
             if placed_by != journal.ledger.rows.meta("placed_by"):
                 journal.note("placed_by", placed_by)
@@ -271,7 +299,7 @@ class Workplace:
         name: str | None = self.journal.ledger.rows.meta("placed_by")
         return name
 
-    def _fingerprint(self) -> dict[str, Any]:
+    def _fingerprint(self, store: Any) -> dict[str, Any]:
         """What of the settings may change the files; no secrets."""
         return {
             "provider": [
@@ -281,6 +309,7 @@ class Workplace:
             "rewrite": [name for name, _ in self._stages["rewriter"]],
             "process": [name for name, _ in self._stages["processor"]],
             "name": self.settings.name.text,
+            "store": StoreNote.of(self._given_store, store).to_json(),
         }
 
     def _check_journal(self, provider: Provider) -> None:

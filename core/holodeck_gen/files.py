@@ -23,6 +23,8 @@ from holodeck_gen.errors import PausedError, StorageError
 
 #: Below a store's folder; holds what is being written.
 _ASIDE = ".part"
+#: Bytes that are written to see whether there is room; a full disk still has room for names.
+_PROOF = 1 << 16
 #: Bytes; what the common file systems allow one name, less room for ``~12`` and a suffix.
 MAX_NAME_BYTES = 200
 
@@ -161,16 +163,19 @@ def full_disk(folder: Path) -> PausedError:
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder` if it is missing and prove that files can be made in it.
+    """Make `folder` if it is missing and prove that files can be made in it; none is left.
 
     Raises:
         StorageError: They cannot; says why.
+        PausedError: The disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(_PROOF))
     except OSError as error:
+        if is_full(error):
+            raise full_disk(folder) from error
         raise StorageError(f"cannot write into {folder}: {error.strerror or error}") from error
 
 

@@ -30,6 +30,7 @@ import attrs
 import holodeck_gen as hg
 from holodeck_gen import _journal_file as file
 from holodeck_gen._cli._history import History
+from holodeck_gen._cli._where import Where
 from holodeck_gen._codec import dumps, ending_fields
 from holodeck_gen._identity import digest
 from holodeck_gen._journal_rows import artifacts_text
@@ -167,7 +168,9 @@ def first_submit(folder: Path, number: int) -> float:
 
 def match(folder: Path, tasks: Path, count: int) -> tuple[float, float]:
     """Seconds for all lines, and megabytes by which memory grew after the first tenth."""
-    history = History.of(hg.Config.of({}, environ={}), folder, resume="if-possible")
+    history = History.of(
+        Where.of(hg.Config.of({"output": str(folder)}, environ={})), resume="if-possible"
+    )
     sizes: list[float] = []
     began = time.perf_counter()
 

@@ -521,7 +521,7 @@ class TestBadInput:
             (["t.txt", "-p", "fke", "-o", "out"], 1, "did you mean 'fake'"),
             (["t.txt", "-p", "unlucky", "-o", "out"], 1, "could not be made"),
             (["t.txt", "-p", "fake"], 2, "-o OUT"),
-            (["t.txt", "-p", "fake", "-o", "s3://x/y"], 1, "must be local"),
+            (["t.txt", "-p", "fake", "-o", "memory://x"], 1, "is gone when this process ends"),
             (["t.txt", "-p", "fake", "-o", "t.txt"], 1, "cannot write into t.txt"),
             (["t.txt", "-p", "fake", "-o", "t.txt/x"], 1, "cannot write into t.txt"),
             (["t.txt", "-p", "fake", "-o", "out", "--size", "0x0"], 1, "at least 1 pixel"),

@@ -14,19 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
+import structlog
 from click.testing import CliRunner
 
 import holodeck_gen as hg
 from helpers import result_of
 from holodeck_gen._cli._app import cli
 from holodeck_gen.errors import ConfigError, PluginLoadError, StorageError
-from holodeck_gen_plugins.stores.object import (
-    ObjectOptions,
-    ObjectStore,
-    make_object,
-    media_type,
-    settings_of,
-)
+from holodeck_gen_plugins.stores._settings import ObjectOptions, settings_of
+from holodeck_gen_plugins.stores.object import ObjectStore, make_object, media_type
 from pictures import context, encoded
 from servers import always, reply, served
 
@@ -201,6 +197,96 @@ def test_neither_key_is_in_an_error(tmp_path: Path) -> None:
     assert "a-secret" not in repr(error)
 
 
+def check(*replies: bytes, **options: Any) -> tuple[list[bytes], StorageError | None]:
+    """The first lines of the requests of a check, and what it raises."""
+
+    async def main() -> tuple[list[bytes], StorageError | None]:
+        async with served(always(*replies)) as server:
+            try:
+                await s3(server.url, **options).check()
+            except StorageError as error:
+                return [each.split(b"\r\n")[0] for each in server.requests], error
+            return [each.split(b"\r\n")[0] for each in server.requests], None
+
+    return asyncio.run(main())
+
+
+class TestCheck:
+    """Whether objects can be made is found out before anything is paid for."""
+
+    def test_nothing_is_left_of_it(self, store: ObjectStore, tmp_path: Path) -> None:
+        asyncio.run(store.check())
+        asyncio.run(store.check())
+        assert names(store) == []
+        # Nor is a picture in its way.
+        put(store, tmp_path, ".holodeck-gen-check", b"a")
+        assert names(store) == ["holodeck-gen-check"]
+
+    def test_who_may_not_remove_leaves_it_once(self) -> None:
+        left = [reply(ETag='"1"'), reply(status="403 Forbidden")]
+        with structlog.testing.capture_logs() as logs:
+            requests, error = check(*left)
+        assert (len(requests), error) == (2, None)
+        assert logs[0]["event"] == "store.check_left"
+        assert logs[0]["object"] == "s3://pictures/.holodeck-gen-check"
+        requests, error = check(reply(status="412 Precondition Failed"))
+        assert requests == [b"PUT /pictures/.holodeck-gen-check HTTP/1.1"]
+        assert error is None
+
+    def test_a_refusal_is_told_without_keys_and_is_not_repeated(self) -> None:
+        requests, error = check(reply(status="403 Forbidden"))
+        assert len(requests) == 1
+        assert "cannot be written; nothing was submitted" in str(error)
+        assert "an-id" not in str(error)
+        assert "no credentials" not in str(error)
+
+    def test_a_service_that_is_busy_is_asked_again(self) -> None:
+        requests, error = check(reply(status="503 Slow Down"), reply(ETag='"1"'))
+        assert (len(requests), error) == (3, None)
+
+    def test_a_service_that_stays_busy_is_not_waited_for_as_a_put_would(self) -> None:
+        requests, error = check(reply(status="503 Slow Down"))
+        assert len(requests) == 3
+        assert "503" in str(error)
+
+    def test_a_service_without_conditions_is_told_of(self) -> None:
+        _, error = check(reply(status="501 Not Implemented"))
+        assert "set conditional = false" in str(error)
+        _, error = check(reply(ETag='"1"'), conditional=False)
+        assert error is None
+
+    def test_missing_credentials_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Then the machine is asked for its role, which it does not have."""
+        for name in list(os.environ):
+            if name.startswith("AWS_"):
+                monkeypatch.delenv(name)
+        nobody = {"access_key_id": None, "secret_access_key": None}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        _, error = check(reply(), **nobody, config={"metadata_endpoint": address})
+        assert "no credentials are set: see AWS_ACCESS_KEY_ID" in str(error)
+
+    def test_a_server_that_never_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from holodeck_gen import _store
+
+        async def main() -> None:
+            async def never(_request: bytes, _writer: asyncio.StreamWriter) -> None:
+                await asyncio.Event().wait()
+
+            monkeypatch.setattr(_store, "CHECK_S", 0.1)
+            async with served(never) as server:
+                with pytest.raises(StorageError, match=r"at http.* has not answered within 0\.1 s"):
+                    await _store.check_store(s3(server.url))
+
+        asyncio.run(main())
+
+    def test_where_it_is_holds_no_credentials(self) -> None:
+        assert s3("http://cos.example.org").where == "s3://pictures/ at http://cos.example.org"
+        plain = ObjectOptions(url="gs://pictures/a")
+        assert make_object(plain, context()).where == "gs://pictures/a/"
+
+
 class TestSettings:
     def test_the_bucket_goes_into_the_host_where_that_is_wanted(self) -> None:
         options = ObjectOptions(
@@ -251,6 +337,10 @@ class TestSettings:
         [
             {"url": "ftp://pictures"},
             {"url": "pictures"},
+            {"url": "https://pictures.s3.eu-1.amazonaws.com"},
+            {"url": "file:///tmp"},
+            {"url": "s3://id:key@pictures"},
+            {"url": "az://container?sig=key", "config": {"account_name": "somebody"}},
             {"url": "s3://pictures", "endpoint": "cos.example.org"},
             {"url": "s3://pictures", "config": {"no_such_setting": "1"}},
             {"url": "az://container"},

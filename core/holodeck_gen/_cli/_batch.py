@@ -20,6 +20,7 @@ from holodeck_gen._cli._progress import Progress
 from holodeck_gen._cli._results import FAILED, Results, outcome_line
 from holodeck_gen._cli._summary import Tally, first_line, last_line
 from holodeck_gen._cli._voice import Voice, emit_json
+from holodeck_gen._cli._where import Where
 from holodeck_gen._cli._work import Stop, outcomes, signals
 from holodeck_gen._money import FREE, Totals
 from holodeck_gen._taskfile import Check, Line
@@ -42,7 +43,7 @@ class Batch:
     Args:
         read: Reads the task file from its start.
         history: What earlier runs have done of it.
-        folder: The run's folder.
+        where: Its places.
         check: What the first pass found.
         estimate: What it saw that prices depend on.
         retry_failed: Whether what failed before is tried again.
@@ -60,7 +61,7 @@ class Batch:
     retry_failed: bool
     from_failed: bool
     command: str
-    folder: Path
+    where: Where
     check: Check
     estimate: Estimate
     limit: int | None
@@ -80,7 +81,7 @@ class Batch:
         self.tally.bad_lines = self.check.bad_count
         stop = Stop()
         error: Exception | None = None
-        with signals(stop, self.voice), Results(self.folder) as results:
+        with signals(stop, self.voice), Results(self.where.folder) as results:
             try:
                 async with studio:
                     # Only now does nobody else write here.
@@ -150,6 +151,8 @@ class Batch:
         self._begun = True
         info = studio.describe()
         self._journal = info.journal
+        if places := self.where.told():
+            self.voice.note(places)
         self.voice.note(self._first_line(studio))
         found = self.history.found
         if found["changed"]:

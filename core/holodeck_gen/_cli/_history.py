@@ -10,13 +10,12 @@ import attrs
 
 from holodeck_gen._audit import reading
 from holodeck_gen._evidence import RESULTS, last_lines
-from holodeck_gen._journal_file import JOURNAL
 from holodeck_gen._match import Match, Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from holodeck_gen._config import Config
+    from holodeck_gen._cli._where import Where
     from holodeck_gen._outcome import Outcome
     from holodeck_gen._task import Task
     from holodeck_gen._taskfile import Line
@@ -34,29 +33,28 @@ class History:
 
     Attributes:
         journal: Its file; None where there is none, or where it does not count.
+        results: Its lines for people.
         found: How many lines of the input it knows, by how they match.
         epoch: How often it was owned before.
     """
 
     journal: Path | None
+    results: Path
     found: Counter[Match] = attrs.field(factory=Counter)
     epoch: int = 0
 
     @classmethod
-    def of(cls, config: Config, folder: Path, *, resume: str) -> History:
-        """The history of a run into `folder`.
+    def of(cls, where: Where, *, resume: str) -> History:
+        """The history of a run in its places.
 
         Raises:
             JournalError: There is a journal and it cannot be read.
         """
-        chosen = config.get("journal", "automatic")
-        if resume == "never" or chosen in ("none", "invocation"):
-            return cls(journal=None)
-        path = folder / JOURNAL if chosen == "automatic" else Path(chosen)
-        if not path.is_file() or not path.stat().st_size:
-            return cls(journal=None)
+        path, results = where.journal, where.folder / RESULTS
+        if resume == "never" or path is None or not path.is_file() or not path.stat().st_size:
+            return cls(journal=None, results=results)
         with reading(path) as rows:
-            return cls(journal=path, epoch=rows.meta("epoch") or 0)
+            return cls(journal=path, results=results, epoch=rows.meta("epoch") or 0)
 
     def matched(self, lines: Iterable[Line], *, expanded: bool) -> Iterator[Line]:
         """Pass on `lines` while counting how the journal knows them.
@@ -101,13 +99,12 @@ class History:
         """Outcomes that the journal knows and a process died before it had written, in order."""
         if self.journal is None:
             return []
-        results = self.journal.with_name(RESULTS)
         # The newest line counts: before it was done, a task may have had one that it was held.
         told: dict[Any, Any] = {}
-        for line in last_lines(results, _TAIL):
+        for line in last_lines(self.results, _TAIL):
             # Text, because people edit this file.
             told.setdefault(str(line.get("key")), line.get("status"))
-        whole = results.exists() and results.stat().st_size <= _TAIL
+        whole = self.results.exists() and self.results.stat().st_size <= _TAIL
         limit = _UNWRITTEN if whole or not told else min(_UNWRITTEN, len(told) // 2)
         with reading(self.journal) as rows:
             keys = rows.connection.execute(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -16,21 +15,21 @@ from holodeck_gen._cli._options import setting_options, voice_options
 from holodeck_gen._cli._results import Results, outcome_line
 from holodeck_gen._cli._summary import Tally, last_line
 from holodeck_gen._cli._voice import emit_json
+from holodeck_gen._cli._where import journals as find_journals
 from holodeck_gen._codec import to_json
 from holodeck_gen._collect import Collector, dismiss
-from holodeck_gen._journal_file import JOURNAL
 from holodeck_gen._money import moneys
-from holodeck_gen._place import left_behind
+from holodeck_gen._remote import is_remote
 from holodeck_gen.errors import ConfigError, GenerationError, UnknownNameError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from holodeck_gen._cli._options import Given
     from holodeck_gen._cli._voice import Voice
-    from holodeck_gen._config import Config
 
-_folder = click.argument("out", required=False, metavar="[OUT]", type=click.Path(path_type=Path))
+_folder = click.argument("out", required=False, metavar="[OUT]")
 _NOTHING = "no journal: nothing is unfinished"
 
 
@@ -38,17 +37,18 @@ _NOTHING = "no journal: nothing is unfinished"
 @_folder
 @setting_options
 @voice_options
-def status(*, out: Path | None, given: Given, voice: Voice) -> None:
-    """Show how the run in OUT stands, also while it works.
+def status(*, out: str | None, given: Given, voice: Voice) -> None:
+    """Show how the run in OUT, a folder or an address, stands, also while it works.
 
-    Without OUT: the configured output folder, else everything that single invocations left.
+    Without OUT: the configured output, else everything that is unfinished.
 
     \b
     Examples:
       holodeck-gen status out/
+      holodeck-gen status s3://pictures/tonight
       holodeck-gen status --json
     """
-    journals = _journals(out, given.config())
+    journals = find_journals(out, given.config())
     for journal in journals:
         found = _audit.status(journal)
         if given.as_json:
@@ -65,7 +65,7 @@ def status(*, out: Path | None, given: Given, voice: Voice) -> None:
 @click.option("--salvage", is_flag=True, help="List what can be read of a damaged journal.")
 @setting_options
 @voice_options
-def audit(*, out: Path | None, no_hashes: bool, salvage: bool, given: Given, voice: Voice) -> None:
+def audit(*, out: str | None, no_hashes: bool, salvage: bool, given: Given, voice: Voice) -> None:
     """List unfinished paid jobs, submits without an answer and files that have changed.
 
     \b
@@ -77,7 +77,7 @@ def audit(*, out: Path | None, no_hashes: bool, salvage: bool, given: Given, voi
     \b
     Exit codes: 0 nothing to see, 3 files are missing or changed, 4 something paid is unfinished.
     """
-    journals = _journals(out, given.config())
+    journals = find_journals(out, given.config())
     kinds: set[str] = set()
     for journal in journals:
         if salvage:
@@ -103,6 +103,7 @@ def audit(*, out: Path | None, no_hashes: bool, salvage: bool, given: Given, voi
 @click.command()
 @_folder
 @click.option("-p", "--provider", metavar="NAME", help="Who made the jobs, if not the last run's.")
+@click.option("--store", metavar="NAME", help="Where files are kept, if not as in the last run.")
 @click.option(
     "--dismiss",
     "dismissed",
@@ -114,8 +115,9 @@ def audit(*, out: Path | None, no_hashes: bool, salvage: bool, given: Given, voi
 @voice_options
 def collect(
     *,
-    out: Path | None,
+    out: str | None,
     provider: str | None,
+    store: str | None,
     dismissed: tuple[str, ...],
     given: Given,
     voice: Voice,
@@ -126,13 +128,16 @@ def collect(
     Examples:
       holodeck-gen collect out/
       holodeck-gen collect
+      holodeck-gen collect s3://pictures/tonight
       holodeck-gen collect out/ --dismiss lake
 
     \b
     Exit codes: 0 everything is here, 3 some tasks failed, 4 something is still unfinished.
     """
     config = given.config()
-    journals = _journals(out, config)
+    # As given here, and not as a file has it: that may be about another run.
+    store = store or given.settings.get("store")
+    journals = find_journals(out, config)
     began = time.monotonic()
     tally = Tally()
     for key in dismissed:
@@ -143,7 +148,8 @@ def collect(
     skipped: list[GenerationError] = []
     for journal in journals:
         try:
-            asyncio.run(_collect(journal, provider, config, tally, as_json=given.as_json))
+            collector = Collector(journal=journal, provider=provider, store=store, config=config)
+            asyncio.run(_collect(collector, tally, as_json=given.as_json))
         except GenerationError as error:
             if len(journals) == 1:
                 raise
@@ -170,11 +176,8 @@ def _dismiss(journals: Sequence[Path], key: str) -> None:
     raise ConfigError(f"{key}: {_NOTHING}")
 
 
-async def _collect(
-    journal: Path, provider: str | None, config: Config, tally: Tally, *, as_json: bool
-) -> None:
-    collector = Collector(journal=journal, provider=provider, config=config)
-    with Results(journal.parent) as results:
+async def _collect(collector: Collector, tally: Tally, *, as_json: bool) -> None:
+    with Results(collector.journal.parent) as results:
         async for outcome in collector.outcomes():
             tally.add(outcome)
             results.add(outcome)
@@ -183,23 +186,6 @@ async def _collect(
             elif outcome.ok:
                 for artifact in outcome.artifacts:
                     click.echo(artifact.path or artifact.uri)
-
-
-def _journals(out: Path | None, config: Config) -> Sequence[Path]:
-    """The journals that are meant.
-
-    Raises:
-        ConfigError: OUT has none.
-    """
-    if out is not None:
-        journal = out / JOURNAL if out.is_dir() else out
-        if not journal.is_file():
-            raise ConfigError(f"{out} has no {JOURNAL}: nothing was run there")
-        return [journal]
-    configured = config.get("output")
-    if configured and "://" not in configured and (Path(configured) / JOURNAL).is_file():
-        return [Path(configured) / JOURNAL]
-    return left_behind()
 
 
 def _show(found: _audit.Status) -> None:
@@ -211,7 +197,8 @@ def _show(found: _audit.Status) -> None:
         parts.append(f"paused since {since}: {one_line(found.paused.reason)}")
     if found.changed_at:
         parts.append(f"last written {datetime.fromtimestamp(found.changed_at):%Y-%m-%d %H:%M:%S}")
-    click.echo(f"{found.journal.parent}: {' · '.join(parts)}")
+    place = found.output if is_remote(found.output) else found.journal.parent
+    click.echo(f"{place}: {' · '.join(parts)}")
 
 
 def _spending(found: _audit.Status) -> list[str]:

@@ -21,7 +21,7 @@ _Command: TypeAlias = Callable[..., Any]
 
 #: Task fields that an option sets where a task says nothing.
 _FIELDS = ("kind", "model", "size", "seed", "n", "style", "negative_prompt")
-_SETTINGS = ("provider", "concurrency", "budget", "store")
+_SETTINGS = ("provider", "concurrency", "budget", "store", "journal")
 _LISTS = ("rewrite", "expand", "process")
 
 
@@ -162,6 +162,7 @@ _WORK = (
     click.option("--rewrite", multiple=True, metavar="NAME", help="Change prompts first."),
     click.option("--process", multiple=True, metavar="NAME", help="Change finished files."),
     click.option("--store", metavar="NAME", help="Where finished files are kept."),
+    click.option("--journal", metavar="FOLDER", help="Where the work is remembered."),
     click.option(
         "--option",
         "options",

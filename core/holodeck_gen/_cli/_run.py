@@ -22,6 +22,8 @@ from holodeck_gen._cli._history import History
 from holodeck_gen._cli._options import voice_options, work_options
 from holodeck_gen._cli._results import FAILED
 from holodeck_gen._cli._times import ClockTime, Span, seconds_until
+from holodeck_gen._cli._where import Where
+from holodeck_gen._remote import is_remote
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen._taskfile import check_tasks, read_tasks, rereadable
 from holodeck_gen.errors import ConfigError, StorageError
@@ -30,7 +32,6 @@ from holodeck_gen.files import check_writable
 if TYPE_CHECKING:
     from holodeck_gen._cli._options import Given
     from holodeck_gen._cli._voice import Voice
-    from holodeck_gen._config import Config
     from holodeck_gen._taskfile import Check
 
 
@@ -40,7 +41,7 @@ _SECRET = re.compile(r"^(\S*(?:key|secret|token|password)\S*?)=.*", re.IGNORECAS
 
 @click.command()
 @click.argument("source", metavar="TASKS")
-@click.option("-o", "--output", metavar="OUT", help="The folder for pictures and results.")
+@click.option("-o", "--output", metavar="OUT", help="A folder, or the address of one.")
 @work_options
 @click.option("--name", metavar="TEMPLATE", help="Names of files, such as {id} or {style}/{key}.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Begin at most N tasks.")
@@ -90,7 +91,8 @@ def run(
     """Work through TASKS, a .jsonl, .csv or .txt file, or - for standard input.
 
     The whole file is checked before anything is generated. Pictures, results.jsonl and, if
-    tasks failed, failed.jsonl (to be edited and run again) are written into OUT. The same
+    tasks failed, failed.jsonl (to be edited and run again) are written into OUT. Where OUT is
+    an address such as s3://BUCKET/PREFIX, pictures go there and the rest stays here. The same
     command again goes on where this one ended, and pays for nothing twice.
 
     \b
@@ -100,6 +102,7 @@ def run(
       shuf prompts.txt | holodeck-gen run - -p procedural -o out/ --limit 10
       holodeck-gen run tasks.csv -p procedural -o out/ --dry-run
       holodeck-gen run tasks.csv -p hunyuan -o out/ --budget 10CNY
+      holodeck-gen run tasks.csv -p hunyuan -o s3://pictures/tonight
 
     \b
     Exit codes: 0 done, 1 bad input or configuration, 2 usage, 3 some tasks failed,
@@ -108,32 +111,37 @@ def run(
     more = {"output": output, "name": name, "on_uncertain": on_uncertain, "resume": resume}
     config = given.config(**more)
     given.task("defaults")
-    folder = _folder(config)
+    where = Where.of(config)
+    folder = where.folder
     for line in config.announcements:
         voice.note(line)
     with contextlib.ExitStack() as stack:
+        working = config
         if dry_run:
             # Whatever a studio writes when it opens is not to be in the user's folder.
             aside = stack.enter_context(tempfile.TemporaryDirectory(prefix="holodeck-gen-"))
-            config = given.config(**{**more, "output": aside})
+            output = where.output if is_remote(where.output) else aside
+            working = given.config(**{**more, "output": output, "journal": f"{aside}/"})
         from_failed = _is_failed(source, folder)
         studio = AsyncStudio(
-            config=config,
+            config=working,
             retry_failed=retry_failed or from_failed,
             retry_uncertain="" in retry_uncertain or retry_uncertain,
         )
         if source == "-" and sys.stdin is not None and sys.stdin.isatty():
             voice.note("reading tasks from the terminal; Ctrl-D ends them")
-        _check_place(folder)
+        for place in {folder, folder if is_remote(where.output) else Path(where.output)}:
+            _check_place(place)
         readable = stack.enter_context(rereadable(source))
         reading: dict[str, Any] = {"encoding": encoding, "defaults": given.fields}
-        history = History.of(config, folder, resume=config.get("resume", "if-possible"))
+        history = History.of(where, resume=config.get("resume", "if-possible"))
         expanded = bool(config.get("expand"))
         lines = history.matched(read_tasks(readable, **reading), expanded=expanded)
         estimate = Estimate()
         check = check_tasks(estimate.watched(lines))
         _tell_bad(check, voice, skip=skip_invalid)
-        if not dry_run:
+        if not dry_run and (where.journal is None or not is_remote(where.output)):
+            # Else the journal makes it, once the store has been found to be there.
             _prepare(folder)
         batch = Batch(
             read=lambda: read_tasks(readable, **reading),
@@ -141,7 +149,7 @@ def run(
             retry_failed=retry_failed or from_failed,
             from_failed=from_failed,
             command=_command(source),
-            folder=folder,
+            where=where,
             check=check,
             estimate=estimate,
             limit=limit,
@@ -152,17 +160,6 @@ def run(
         )
         code = asyncio.run(batch.check_all(studio) if dry_run else batch.work(studio))
     click.get_current_context().exit(code)
-
-
-def _folder(config: Config) -> Path:
-    output = config.get("output")
-    if output is None:
-        raise click.UsageError("say where the pictures go: -o OUT")
-    if "://" in output:
-        raise ConfigError(
-            f"{output}: a run's folder must be local; choose where pictures go with --store"
-        )
-    return Path(output)
 
 
 def _is_failed(source: str, folder: Path) -> bool:

@@ -32,6 +32,10 @@ class LocalStore:
         """Copy `file` into the folder. As `holodeck_gen.Store.put`."""
         return await asyncio.to_thread(files.place, file, self.folder, name)
 
+    async def check(self) -> None:
+        """Make the folder, and a file in it that is gone again. As `holodeck_gen.Store`."""
+        await asyncio.to_thread(files.check_writable, self.folder)
+
     async def aclose(self) -> None:
         """Remove what a killed process has left."""
         await asyncio.to_thread(files.tidy, self.folder)

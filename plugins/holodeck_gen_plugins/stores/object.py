@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import mimetypes
-import re
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -17,26 +16,17 @@ import holodeck_gen as hg
 from holodeck_gen import files
 from holodeck_gen.errors import ConfigError, StorageError
 from holodeck_gen_plugins._extras import missing
+from holodeck_gen_plugins.stores._settings import (
+    ObjectOptions,
+    check_address,
+    settings_of,
+    without_credentials,
+    words,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from obstore.store import ObjectStore as Objects
 
-#: Variables that hold credentials, by the scheme of the address. obstore finds them in the
-#: environment by itself, but not in an ``.env`` file. Addresses are not among them: a folder
-#: that was merely unpacked may not send credentials elsewhere.
-_VARIABLES = {
-    "s3": (
-        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-        *("AWS_REGION", "AWS_DEFAULT_REGION"),
-    ),
-    "gs": ("GOOGLE_SERVICE_ACCOUNT", "GOOGLE_APPLICATION_CREDENTIALS"),
-    "az": (
-        *("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_SAS_KEY"),
-        *("AZURE_STORAGE_CLIENT_ID", "AZURE_STORAGE_CLIENT_SECRET", "AZURE_STORAGE_TENANT_ID"),
-    ),
-}
 #: Types that some systems do not know.
 _TYPES = {
     ".webp": "image/webp",
@@ -48,42 +38,11 @@ _TYPES = {
 }
 #: Bytes of one part of an upload in parts; S3 takes 10 000 of at least 5 MiB.
 PART = 8 << 20
-_QUERY = re.compile(r"\?[^\s)\"']+")
-
-
-@attrs.frozen(kw_only=True)
-class ObjectOptions:
-    """Options of the object store.
-
-    Attributes:
-        url: Where: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, memory://.
-        endpoint: The address of a service that is like S3, such as
-            https://cos.ap-guangzhou.myqcloud.com.
-        region: Of the bucket.
-        virtual_hosted: Whether the bucket is part of the host's name. Tencent COS wants it.
-        access_key_id: Else from the usual variables, or the machine's role.
-        secret_access_key: Likewise.
-        session_token: Likewise.
-        config: Further settings by obstore's names, such as account_name of Azure.
-        conditional: Whether the service can create an object only where there is none. Where
-            not, each object is looked for first.
-        multipart_bytes: Larger files are sent in parts; each is looked for first.
-        retries: How often obstore repeats a request that failed.
-        timeout_s: Seconds one request may take.
-    """
-
-    url: str
-    endpoint: str | None = None
-    region: str | None = None
-    virtual_hosted: bool = False
-    access_key_id: str | None = attrs.field(default=None, repr=False)
-    secret_access_key: str | None = attrs.field(default=None, repr=False)
-    session_token: str | None = attrs.field(default=None, repr=False)
-    config: dict[str, str] = attrs.field(factory=dict, repr=False)
-    conditional: bool = True
-    multipart_bytes: int = attrs.field(default=64 << 20, validator=attrs.validators.ge(0))
-    retries: int = attrs.field(default=10, validator=attrs.validators.ge(0))
-    timeout_s: float = attrs.field(default=120.0, validator=attrs.validators.gt(0))
+#: The object by which it is found out whether objects can be made; no picture has such a name.
+CHECK_NAME = ".holodeck-gen-check"
+_CHECK_TEXT = b"Says whether files can be stored here; may be removed.\n"
+#: A check is repeated less often than a put: a person waits for it.
+_CHECK_RETRIES = 2
 
 
 @attrs.frozen(kw_only=True)
@@ -93,12 +52,64 @@ class ObjectStore:
     Attributes:
         url: What the names of objects are put behind; ends with a slash.
         objects: obstore's side of it, which has the prefix.
+        hasty: The same, for what should not be repeated for long.
         options: How files are sent.
+        hint: What to say of the credentials where the service refuses.
     """
 
     url: str
     objects: Objects
+    hasty: Objects
     options: ObjectOptions
+    ctx: hg.Context = attrs.field(repr=False)
+    hint: str = ""
+
+    @property
+    def where(self) -> str:
+        """The place, without credentials. As `holodeck_gen.Store`."""
+        return f"{self.url} at {self.options.endpoint}" if self.options.endpoint else self.url
+
+    async def check(self) -> None:
+        """Make an object and remove it. As `holodeck_gen.Store`.
+
+        Only credentials that may write and not remove leave it behind; then it is there once,
+        however many runs there are.
+
+        Raises:
+            StorageError: It cannot be made.
+        """
+        import obstore
+        from obstore.exceptions import AlreadyExistsError, BaseError
+
+        where = f"{self.url}{CHECK_NAME}"
+        try:
+            await obstore.put_async(
+                self.hasty,
+                CHECK_NAME,
+                _CHECK_TEXT,
+                attributes={"Content-Type": "text/plain"},
+                mode="create" if self.options.conditional else "overwrite",
+                use_multipart=False,
+            )
+        except AlreadyExistsError:
+            # Whoever may not write is refused before that is looked at.
+            return
+        except (FileNotFoundError, BaseError) as error:
+            raise StorageError(
+                f"{self.where} cannot be written; nothing was submitted. {self._told(error)}",
+                stage="store",
+            ) from error
+        try:
+            await obstore.delete_async(self.hasty, CHECK_NAME)
+        except FileNotFoundError:
+            # Another run was quicker.
+            pass
+        except BaseError as error:
+            self.ctx.log.warning("store.check_left", object=where, error=words(error))
+
+    def _told(self, error: Exception) -> str:
+        lacking = "; if the service has no conditional writes, set conditional = false"
+        return f"{words(error)}{lacking if '501' in str(error) else ''}{self.hint}"
 
     async def put(self, file: Path, name: str) -> str:
         """Send `file` and return its address. As `holodeck_gen.Store.put`."""
@@ -119,13 +130,8 @@ class ObjectStore:
                 await self._check_same(file, size, path, where)
             else:
                 await self._send(file, path, mode="overwrite", use_multipart=not whole)
-        except FileNotFoundError as error:
-            raise StorageError(f"{where}: {_words(error)}", stage="store") from error
-        except BaseError as error:
-            hint = "; if the service has no conditional writes, set conditional = false"
-            raise StorageError(
-                f"{where}: {_words(error)}{hint if '501' in str(error) else ''}", stage="store"
-            ) from error
+        except (FileNotFoundError, BaseError) as error:
+            raise StorageError(f"{where}: {self._told(error)}", stage="store") from error
         return where
 
     async def _send(self, file: Path, path: str, *, mode: Any, use_multipart: bool) -> None:
@@ -176,42 +182,6 @@ def media_type(name: str) -> str:
     return _TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
 
 
-def settings_of(options: ObjectOptions, environ: Mapping[str, str]) -> dict[str, Any]:
-    """What obstore is to know, by its own names.
-
-    Raises:
-        ConfigError: The endpoint is no address.
-    """
-    parts = urlsplit(options.url)
-    settings: dict[str, Any] = {
-        name.lower(): environ[name]
-        for name in _VARIABLES.get(parts.scheme, ())
-        if environ.get(name)
-    }
-    settings |= options.config
-    given = {
-        "region": options.region,
-        "access_key_id": options.access_key_id,
-        "secret_access_key": options.secret_access_key,
-        "session_token": options.session_token,
-    }
-    for name, value in given.items():
-        if value is not None:
-            # One value under two names would be an error, or worse.
-            settings.pop(f"aws_{name}", None)
-            settings[name] = value
-    if options.virtual_hosted:
-        settings["virtual_hosted_style_request"] = True
-    if options.endpoint is not None:
-        address = urlsplit(options.endpoint)
-        if address.scheme not in ("http", "https") or not address.netloc:
-            raise ConfigError(f"object: endpoint {options.endpoint!r} is no http(s) address")
-        # obstore takes the endpoint as it is and does not put the bucket into it.
-        host = f"{parts.netloc}.{address.netloc}" if options.virtual_hosted else address.netloc
-        settings["endpoint"] = address._replace(netloc=host).geturl()
-    return settings
-
-
 def make_object(options: ObjectOptions, ctx: hg.Context) -> ObjectStore:
     """The factory; nothing is sent yet.
 
@@ -224,31 +194,37 @@ def make_object(options: ObjectOptions, ctx: hg.Context) -> ObjectStore:
         from obstore.store import MemoryStore, from_url
     except ImportError as error:
         raise missing("object", "obstore") from error
+    check_address(options.url)
     url = options.url if options.url.endswith("/") else f"{options.url}/"
     if urlsplit(options.url).scheme == "memory":
-        return ObjectStore(url=url, objects=MemoryStore(), options=options)
+        memory = MemoryStore()
+        return ObjectStore(url=url, objects=memory, hasty=memory, options=options, ctx=ctx)
     settings = settings_of(options, ctx.environ)
-    plain = (options.endpoint or "").startswith("http://")
-    try:
-        objects = from_url(
+
+    def connect(retries: int) -> Objects:
+        made: Objects = from_url(
             options.url,
             config=settings or None,  # type: ignore[call-overload]
             client_options={
                 "timeout": timedelta(seconds=options.timeout_s),
-                "allow_http": plain,
+                "allow_http": (options.endpoint or "").startswith("http://"),
             },
-            retry_config={"max_retries": options.retries},
+            retry_config={"max_retries": retries},
         )
+        return made
+
+    try:
+        objects, hasty = connect(options.retries), connect(min(options.retries, _CHECK_RETRIES))
     except (BaseError, TypeError, ValueError) as error:
-        raise ConfigError(f"object: {options.url}: {_words(error)}") from error
-    return ObjectStore(url=url, objects=objects, options=options)
-
-
-def _words(error: Exception) -> str:
-    """What obstore says, in a line and without what may be a signature."""
-    text = " ".join(str(error).partition("\n\nDebug source")[0].split())
-    text = _QUERY.sub("?…", text)
-    return text if len(text) <= 400 else f"{text[:400]}…"
+        raise ConfigError(f"object: {options.url}: {words(error)}") from error
+    return ObjectStore(
+        url=url,
+        objects=objects,
+        hasty=hasty,
+        options=options,
+        hint=without_credentials(options.url, settings, ctx.environ),
+        ctx=ctx,
+    )
 
 
 def _digest(file: Path) -> bytes:
