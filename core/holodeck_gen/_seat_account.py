@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import attrs
 
 from holodeck_gen._seat_file import SeatFile, end_owner, is_alive
-
-if TYPE_CHECKING:
-    import sqlite3
 
 #: Seconds between two looks whether the other owners are still alive.
 REAP_S = 1.0
@@ -47,6 +45,21 @@ class LeftJob:
     since: float
 
 
+@attrs.frozen(kw_only=True)
+class Left:
+    """Slots that are taken and that nobody gives back before their time.
+
+    Attributes:
+        lost: Of submits without an answer.
+        jobs: Of jobs of runs that have ended.
+        at_most_s: Seconds until none of them counts.
+    """
+
+    lost: int
+    jobs: int
+    at_most_s: float
+
+
 def gate_of(quota_key: str) -> str:
     """The name of a gate in its account's file."""
     return hashlib.sha256(quota_key.encode()).hexdigest()[:16]
@@ -67,6 +80,8 @@ class AccountSeats:
     owner: str
     journal: str
     clock: Callable[[], float]
+    #: What gates could not write yet; until it is, others see a slot as taken.
+    owed: list[Callable[[sqlite3.Connection], object]] = attrs.field(factory=list, init=False)
     _reaped: float = attrs.field(default=float("-inf"), init=False)
 
     def reap(self) -> bool:
@@ -133,15 +148,20 @@ class AccountSeats:
         if self.journal:
             self.file.write(change)
 
-    def lost(self) -> tuple[int, float]:
-        """How many submits without an answer count now, and seconds until none does."""
+    def left(self) -> Left:
+        """What counts now although no studio has it in hand, but for what this one goes on with."""
+        self.reap()
         now = self.clock()
         found = self.file.read(
             lambda connection: connection.execute(
-                "SELECT count(*), max(until) FROM seats WHERE lost = 1 AND until > ?", (now,)
+                "SELECT coalesce(sum(lost = 1), 0), coalesce(sum(lost = 0), 0),"
+                " coalesce(max(until), 0) FROM seats WHERE owner = '' AND until > :now"
+                " AND (lost = 1 OR journal <> :journal OR journal = '')",
+                {"now": now, "journal": self.journal},
             ).fetchone()
         )
-        return (found[0], found[1] - now) if found and found[0] else (0, 0.0)
+        lost, jobs, until = found or (0, 0, 0.0)
+        return Left(lost=lost, jobs=jobs, at_most_s=max(0.0, until - now))
 
     def _alive_after_all(self) -> list[str]:
         """Owners with slots of this very journal that do not go away: they work in a copy of it.
@@ -165,12 +185,29 @@ class AccountSeats:
         """Leave behind what still runs, and let go."""
 
         def change(connection: sqlite3.Connection) -> bool:
+            self.replay(connection)
             connection.execute("UPDATE seats SET owner = '' WHERE owner = ?", (self.owner,))
             connection.execute("DELETE FROM waiting WHERE owner = ?", (self.owner,))
             return True
 
+        # Nothing waits for it any more, and what is not written now stays taken for long.
+        self.file.be_patient()
         self.file.write(change)
         self.file.close()
+
+    def change(self, change: Callable[[sqlite3.Connection], object]) -> None:
+        """Write, now or with what is written next."""
+        if self.file.gone:
+            return
+        self.owed.append(change)
+        if self.file.write(self.replay):
+            self.owed.clear()
+
+    def replay(self, connection: sqlite3.Connection) -> bool:
+        """Write what is owed; for within a transaction."""
+        for change in self.owed:
+            change(connection)
+        return True
 
     def _add_lost(self, connection: sqlite3.Connection, job: LeftJob, timeout_s: float) -> None:
         """Count a submit without an answer of which there is no row: the journal remembers."""

@@ -88,7 +88,7 @@ class SeatFile:
             # It need not outlive the machine: a job that does is in its run's journal.
             connection.execute("PRAGMA synchronous = OFF")
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-            connection.execute(f"PRAGMA busy_timeout = {round(BUSY_S * 1000)}")
+            _wait_for(connection, BUSY_S)
         except BaseException:
             connection.close()
             raise
@@ -122,6 +122,11 @@ class SeatFile:
 
         return self.read(whole)
 
+    def be_patient(self) -> None:
+        """Wait for others for longer from now on; the event loop must not stand behind it."""
+        with contextlib.suppress(sqlite3.Error):
+            _wait_for(self._connection, PATIENCE_S)
+
     def close(self) -> None:
         """Let go of it."""
         with contextlib.suppress(sqlite3.Error):
@@ -139,6 +144,10 @@ class SeatFile:
         elif now - self._busy_since > 10.0:
             self._busy_since = now
             _log.warning("slots.busy", path=str(self.path), hint="who keeps it locked?")
+
+
+def _wait_for(connection: sqlite3.Connection, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
 
 def tell_unshared(path: Path, error: Exception) -> None:

@@ -103,14 +103,15 @@ class Seating:
             account.adopt(
                 self._left_at(key, provider), timeout_s=self.settings.job_timeout(provider.limits)
             )
-            lost, longest_s = account.lost()
-            if lost:
+            left = account.left()
+            if left.lost or left.jobs:
                 # Else a run with few slots would stand still and not say why.
                 _log.warning(
                     "slots.kept",
                     provider=provider.name,
-                    lost_submits=lost,
-                    at_most_s=int(longest_s),
+                    lost_submits=left.lost,
+                    jobs_of_ended_runs=left.jobs,
+                    at_most_s=round(left.at_most_s),
                 )
         return self._accounts[key]
 

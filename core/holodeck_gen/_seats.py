@@ -7,12 +7,14 @@ same transaction. A row outlives its process, since so does the job.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import attrs
 
 from holodeck_gen._seat_account import LEFT_MARGIN, AccountSeats, longest, longest_lost
+
+if TYPE_CHECKING:
+    import sqlite3
 
 #: Seconds after which one that waits for a slot and has not asked again does not wait any more.
 FRESH_S = 1.0
@@ -82,8 +84,8 @@ class SharedSeats:
     #: Seconds for which a job counts whose studio has died. An overdue one is kept for as long.
     left_s: float = attrs.field(init=False)
     _mine: dict[str, list[_Seat]] = attrs.field(factory=dict, init=False)
-    #: What could not be written yet; until it is, others see a slot as taken.
-    _owed: list[Callable[[sqlite3.Connection], object]] = attrs.field(factory=list, init=False)
+    #: Times until which jobs may run that are not watched; for where the file is gone.
+    _abandoned: list[float] = attrs.field(factory=list, init=False)
     _waits: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -132,7 +134,7 @@ class SharedSeats:
             ).lastrowid
 
         self._mine.setdefault(key, []).append(seat)
-        self._change(change)
+        self.account.change(change)
 
     def sending(self, key: str) -> None:
         """A submit is about to be sent: its job may run from now on."""
@@ -144,15 +146,19 @@ class SharedSeats:
         """The job may run for so many seconds more, also where this process ends."""
         self._keep(self._mine[key][-1], self.account.clock() + at_most_s)
 
-    def abandon(self, key: str) -> None:
-        """Watch the job no more: it counts until it has surely ended."""
+    def abandon(self, key: str) -> float:
+        """Watch the job no more: it counts until it has surely ended, in so many seconds."""
         seat = self._pop(key)
-        until = self.account.clock() + self.lost_s
-        self._change(
+        kept_s = self.lost_s
+        now = self.account.clock()
+        until = now + kept_s
+        self._abandoned = [each for each in self._abandoned if each > now] + [until]
+        self.account.change(
             lambda connection: connection.execute(
                 "UPDATE seats SET owner = '', lost = 1, until = ? WHERE id = ?", (until, seat.row)
             )
         )
+        return kept_s
 
     def leave(self, key: str, *, ended: bool = False) -> None:
         """Give a slot back; `ended` where the job ran to its end."""
@@ -165,11 +171,13 @@ class SharedSeats:
                 connection.execute(_LEARN, values)
                 self._learn(connection)
 
-        self._change(change)
+        self.account.change(change)
 
     def _take(self, key: str, limit: int) -> bool:
         if self.account.file.gone:
-            if sum(map(len, self._mine.values())) >= limit:
+            now = self.account.clock()
+            self._abandoned = [until for until in self._abandoned if until > now]
+            if sum(map(len, self._mine.values())) + len(self._abandoned) >= limit:
                 return False
             self._mine.setdefault(key, []).append(_Seat())
             return True
@@ -177,7 +185,7 @@ class SharedSeats:
         values = {**self._values(key, now), "most": limit, "fresh": FRESH_S}
 
         def change(connection: sqlite3.Connection) -> tuple[int | None]:
-            self._replay(connection)
+            self.account.replay(connection)
             cursor = connection.execute(_TAKE, values)
             if cursor.rowcount != 1:
                 connection.execute(_WAIT, values)
@@ -191,7 +199,7 @@ class SharedSeats:
         answer = self.account.file.write(change)
         if answer is None:
             return False
-        self._owed.clear()
+        self.account.owed.clear()
         (row,) = answer
         self._waits = row is None
         if row is None:
@@ -217,21 +225,11 @@ class SharedSeats:
         return seat
 
     def _keep(self, seat: _Seat, until: float) -> None:
-        self._change(
+        self.account.change(
             lambda connection: connection.execute(
                 "UPDATE seats SET until = ? WHERE id = ?", (until, seat.row)
             )
         )
-
-    def _change(self, change: Callable[[sqlite3.Connection], object]) -> None:
-        self._owed.append(change)
-        if self.account.file.write(self._replay):
-            self._owed.clear()
-
-    def _replay(self, connection: sqlite3.Connection) -> bool:
-        for change in self._owed:
-            change(connection)
-        return True
 
     def _learn(self, connection: sqlite3.Connection) -> None:
         self.lost_s = longest_lost(connection, self.gate, self.timeout_s)

@@ -173,6 +173,18 @@ class TestLost:
         assert kept["at_most_s"] <= 100
         assert runs.provider.most_at_once == 1
 
+    def test_jobs_of_a_killed_run_are_told_to_others(self, tmp_path: Path) -> None:
+        provider = ScriptedProvider(limits=hg.Limits(max_jobs=1), default=Script(job_s=300.0))
+        killed = Runs(tmp_path / "killed", provider)
+        killed.killed(CAT, after_s=10.0)
+        other = Runs(tmp_path / "other", provider, state=killed.state)
+        with capture_logs() as logs:
+            other.run_for(1.0, DOG)
+            killed.run_for(1.0, CAT)
+        (kept,) = [each for each in logs if each["event"] == "slots.kept"]
+        assert (kept["lost_submits"], kept["jobs_of_ended_runs"]) == (0, 1)
+        assert 0 < kept["at_most_s"] <= 1200
+
 
 @settings(max_examples=25)
 @given(

@@ -391,6 +391,30 @@ class TestTrouble:
             assert one.seats.take("d", 2)
             assert one.seats.others() == 0
         assert [line["event"] for line in logs] == ["slots.not_shared"]
+        # Nothing is written any more, so nothing is kept to be written.
+        assert one.account.owed == []
+
+    def test_without_the_file_a_lost_submit_counts_all_the_same(self, account: Account) -> None:
+        one = account.studio()
+        one.begin("a")
+        one.account.file.gone = True
+        one.seats.abandon("a")
+        assert one.seats.take("b", 2)
+        assert not one.seats.take("c", 2)
+        account.pass_s(TIMEOUT_S + 1)
+        assert one.seats.take("c", 2)
+
+    def test_what_could_not_be_written_is_written_in_the_end(self, account: Account) -> None:
+        """Else the slot would be taken for as long as a job can take."""
+        one, other = account.studio(), account.studio()
+        one.begin("a")
+        with contextlib.closing(sqlite3.connect(account.path, isolation_level=None)) as third:
+            third.execute("BEGIN IMMEDIATE")
+            one.seats.leave("a", ended=True)
+            third.execute("ROLLBACK")
+        assert other.seats.others() == 1
+        one.close()
+        assert other.seats.others() == 0
 
 
 NAMES = st.sampled_from("pq")
