@@ -28,6 +28,7 @@ from holodeck_gen.errors import (
     GenerationError,
     InvalidTaskError,
     PartialResultError,
+    PausedError,
     ProcessingError,
     ProviderError,
     RewriteError,
@@ -152,7 +153,10 @@ class Engine:
         if isinstance(outcome, Result):
             _log.info("task.done", task=life.key, files=len(outcome.artifacts))
         else:
-            _log.warning(
+            # Of one that was never sent, whoever stopped or paused the run has told already.
+            quiet = isinstance(outcome.error, PausedError | TaskCancelledError)
+            tell = _log.info if quiet and not outcome.attempts else _log.warning
+            tell(
                 "task.ended",
                 task=life.key,
                 state=outcome.state,

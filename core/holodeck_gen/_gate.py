@@ -54,8 +54,12 @@ class Seats(Protocol):
         """The job may run for so many seconds more, also where this process ends."""
         ...
 
-    def abandon(self, key: str) -> None:
-        """Watch the job no more: it is one of the others until it has surely ended."""
+    def abandon(self, key: str) -> float:
+        """Watch the job no more: it is one of the others until it has surely ended.
+
+        Returns:
+            Seconds until then.
+        """
         ...
 
     def leave(self, key: str, *, ended: bool = False) -> None:
@@ -97,9 +101,10 @@ class OwnSeats:
     def keep(self, key: str, at_most_s: float) -> None:
         pass
 
-    def abandon(self, key: str) -> None:
+    def abandon(self, key: str) -> float:
         self._mine -= 1
         self._abandoned.append(_now() + self.timeout_s)
+        return self.timeout_s
 
     def leave(self, key: str, *, ended: bool = False) -> None:
         self._mine -= 1
@@ -128,8 +133,12 @@ class Slot(Protocol):
         """The job may run for so many seconds more, also where this process ends."""
         ...
 
-    def abandon(self) -> None:
-        """Give the place to a job that may run and is not watched, for as long as it may."""
+    def abandon(self) -> float:
+        """Give the place to a job that may run and is not watched, for as long as it may.
+
+        Returns:
+            Seconds until others can have it.
+        """
         ...
 
     def release(self, *, clean: bool) -> None:
@@ -328,14 +337,16 @@ class _LocalSlot:
     def keep(self, at_most_s: float) -> None:
         self.gate.seats.keep(self.key, at_most_s)
 
-    def abandon(self) -> None:
-        if self._open:
-            self._open = False
-            if self.grant is not None:
-                self.gate._ceiling.unanswered(self.grant)
-            self.gate.held -= 1
-            self.gate.seats.abandon(self.key)
-            self.gate._wake()
+    def abandon(self) -> float:
+        if not self._open:
+            return 0.0
+        self._open = False
+        if self.grant is not None:
+            self.gate._ceiling.unanswered(self.grant)
+        self.gate.held -= 1
+        kept_s = self.gate.seats.abandon(self.key)
+        self.gate._wake()
+        return kept_s
 
     def release(self, *, clean: bool) -> None:
         if self._open:

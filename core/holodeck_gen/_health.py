@@ -239,7 +239,12 @@ class Health:
         if self._doubted_since is None:
             self._doubted_since = asyncio.get_running_loop().time()
             self._plan("submit", self._doubted_since)
-            _log.warning("submits.stopped", error=words(error))
+            _log.warning(
+                "submits.stopped",
+                error=words(error),
+                tried_every_s=TRIAL_S,
+                paused_after_s=self.outage_s,
+            )
 
     def dismiss(self, reason: PausedError) -> None:
         """Let no submit wait any longer: raise `reason` where they do."""
@@ -315,13 +320,16 @@ class Health:
         if not visit.retry:
             self.budget = min(BUDGET, self.budget + REFUND)
         if self._failures >= FAILURES:
-            _log.info("service.back", action=visit.action)
+            # As loud as what it takes back.
+            _log.warning("service.back", action=visit.action)
         self._failures = self._vain = 0
         if visit.trial:
             # What comes now is another spell.
             for side in (None, visit.action):
                 self._tried.pop(side, None)
         if visit.action == "submit":
+            if self._doubted_since is not None:
+                _log.warning("submits.resumed")
             self._doubted_since, self._lost = None, 0
         elif self._doubted_since is not None and not self._lives:
             # Whether it takes submits as well, one of them finds out.

@@ -45,6 +45,8 @@ LINGER_POLL_S = 30.0
 #: Seconds for which every submit may be refused as one job too many while none of ours runs;
 #: then something else is wrong with the account.
 LONGEST_STARVED_S = 1800.0
+#: Seconds; a refusal of a slot that holds up submits for less is nothing to worry about.
+QUIET_S = 5.0
 
 
 class Submits(Protocol):
@@ -172,7 +174,7 @@ class Job:
         """Leave the slot to a job that may run and of which nothing is known."""
         self.may_run = False
         if self._slot is not None:
-            self._slot.abandon()
+            self._abandon(self._slot)
             self._slot = None
 
     async def resume(self, ref: JobRef, *, age_s: float) -> JobStatus:
@@ -212,7 +214,7 @@ class Job:
             elif not self.open:
                 slot.release(clean=self._ended)
             elif self.ref is None:
-                slot.abandon()
+                self._abandon(slot)
             else:
                 self.background(self._linger(slot))
         self._report(status)
@@ -291,7 +293,7 @@ class Job:
         """Keep the slot of a job that nobody waits for until it is surely free."""
         clock = asyncio.get_running_loop().time
         kept_s = self.settings.job_timeout(self.provider.limits)
-        _log.warning("slot.kept", part=str(self.key), job_id=self.job_id, at_most_s=kept_s)
+        self._tell_kept(kept_s)
         bound = clock() + kept_s
         slot.keep(kept_s)
         while (left := bound - clock()) > 0:
@@ -307,9 +309,20 @@ class Job:
         # Not reached where the studio closes: the job goes on, and its slot is left to it.
         slot.release(clean=False)
 
+    def _abandon(self, slot: Slot) -> None:
+        """Leave a slot to a job of which nothing is known."""
+        self._tell_kept(slot.abandon())
+
+    def _tell_kept(self, seconds: float) -> None:
+        # Else a run with few slots would stand still and not say why.
+        _log.warning("slot.kept", part=str(self.key), job_id=self.job_id, at_most_s=round(seconds))
+
     def retrying(self, action: Action, error: RetryableError, wait_s: float) -> None:
         """Tell that a request is sent again after a while."""
-        _log.warning(
+        # That there are no more slots than are found is in the nature of a search.
+        searching = isinstance(error, SlotRefusedError) and wait_s < QUIET_S
+        tell = _log.info if searching else _log.warning
+        tell(
             "request.retried",
             action=action,
             part=str(self.key),

@@ -59,6 +59,8 @@ class TestRun:
         lines = run("--budget", "1CNY", code=RESUMABLE)
         assert lines[0].endswith("· about ¥3.00 · budget ¥1.00")
         assert any(line.startswith("paused: the budget of ¥1.00 is reached") for line in lines)
+        # Once, not again for each task that was not begun.
+        assert len([line for line in lines if "is reached" in line]) == 1
         assert lines[-1].startswith("2 done · 4 held · about ¥1.00 of ¥1.00 · ")
         again = run("--budget", "1", code=RESUMABLE)
         assert "2 done before · 4 to do" in again[0]

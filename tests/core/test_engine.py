@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import httpx
 import pytest
+from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import FakeStore, collect, drain, failure_of, opened, result_of
@@ -280,6 +281,15 @@ class TestPause:
         assert isinstance(failure_of(waiting).error, PausedError)
         assert waiting.state == "held"
         assert len(provider.submits) == 1
+
+    def test_those_that_were_never_sent_are_not_told_one_by_one(self) -> None:
+        """Whoever looks for the reason of a pause would have to look among them."""
+        provider = scripted(AuthError("no"), limits=hg.Limits(max_jobs=1))
+        with capture_logs() as logs:
+            outcomes = run_all(provider, ["a"] * 20)
+        assert all(failure_of(each).state == "held" for each in outcomes)
+        loud = [each["event"] for each in logs if each["log_level"] in ("warning", "error")]
+        assert sorted(loud) == ["run.paused", "task.ended"]
 
 
 class TestJobs:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import pytest
+from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import drain, failure_of, opened
@@ -247,6 +248,17 @@ class TestUncertain:
         assert states == Counter(held=1, done=3)
         # The turn at 5 s was for one that had leave from before.
         assert provider.submits[1] >= 10.0
+
+    def test_whoever_reads_along_knows_what_stands_still_and_what_goes_on(self) -> None:
+        provider = ScriptedProvider(
+            scripts={"0": Script(submits=["lose"])}, limits=hg.Limits(max_jobs=1)
+        )
+        with capture_logs() as logs:
+            run(provider, 2, job_timeout_s=100.0)
+        told = {each["event"]: each for each in logs if each["log_level"] == "warning"}
+        assert list(told) == ["submits.stopped", "slot.kept", "task.ended", "submits.resumed"]
+        assert told["submits.stopped"]["tried_every_s"] == TRIAL_S
+        assert told["slot.kept"]["at_most_s"] == 100
 
     def test_a_second_one_after_hours_is_no_outage(self) -> None:
         lose = Script(submits=["lose"])

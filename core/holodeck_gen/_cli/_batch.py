@@ -229,7 +229,7 @@ class Batch:
         unfinished = self._unfinished(stop) or error is not None
         for text in self.tally.warnings:
             self.voice.note(f"warning: {text}")
-        for text in self.tally.failures():
+        for text in self.tally.failures(error):
             self.voice.note(text)
         if error is not None:
             tell(error)

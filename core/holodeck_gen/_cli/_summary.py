@@ -76,9 +76,18 @@ class Tally:
         """Tasks that ended without a result."""
         return self.states["failed"] + self.states["held"]
 
-    def failures(self) -> list[str]:
-        """A line for each of the most frequent reasons."""
-        return [f"{count} × {reason}" for reason, count in self.reasons.most_common(_SHOWN)]
+    def failures(self, pause: Exception | None = None) -> list[str]:
+        """A line for each of the most frequent reasons.
+
+        Args:
+            pause: Why the run ended, if it did before its end: that is told by itself.
+        """
+        told = f"{type(pause).__name__}: {pause}"
+        return [
+            f"{count} × {reason}"
+            for reason, count in self.reasons.most_common(_SHOWN)
+            if reason != told
+        ]
 
     def code(self, *, interrupted: bool, unfinished: bool) -> int:
         """The exit code.
