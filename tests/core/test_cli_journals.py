@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 import holodeck_gen as hg
 from holodeck_gen._cli._app import cli
 from holodeck_gen._cli._exit import BAD_INPUT, DONE, RESUMABLE, SOME_FAILED
+from holodeck_gen._cli._run import _command
 from holodeck_gen._plugins import Plugins
 from holodeck_gen._scripted import Script
 from holodeck_gen.errors import BillingError, ContentRejectedError, ThrottledError
@@ -317,3 +318,24 @@ class TestPause:
         asked = ThrottledError("tomorrow", retry_after=86400.0)
         runs.provider.default = Script(submits=[asked])
         assert "; try again after 86400 s" in run(code=RESUMABLE).stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("--resume never", ""),
+        ("--resume=never --limit 3", "--limit 3"),
+        ("--resume always --limit 3", "--resume always --limit 3"),
+        ("--retry-uncertain", ""),
+        ("--retry-uncertain cat --retry-uncertain=dog -v", "-v"),
+        ("--retry-uncertain --retry-failed", "--retry-failed"),
+        ("--on-uncertain resubmit", "--on-uncertain resubmit"),
+    ],
+)
+def test_whoever_types_what_is_told_pays_for_nothing_again(
+    typed: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was decided once is not decided for what this run has paid for."""
+    before = ["holodeck-gen", "run", "tasks.jsonl", "-o", "out"]
+    monkeypatch.setattr("sys.argv", [*before, *typed.split()])
+    assert _command("tasks.jsonl") == f"go on with: {' '.join([*before, *told.split()])}"

@@ -30,6 +30,8 @@ from holodeck_gen.errors import ConfigError, StorageError
 from holodeck_gen.files import check_writable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from holodeck_gen._cli._options import Given
     from holodeck_gen._cli._voice import Voice
     from holodeck_gen._taskfile import Check
@@ -172,8 +174,26 @@ def _command(source: str) -> str:
     """What to type to go on, without what may be a secret."""
     if source == "-":
         return "go on: feed the same tasks to the same command"
-    words = [_SECRET.sub(r"\1=…", word) for word in sys.argv[1:]]
+    words = [_SECRET.sub(r"\1=…", word) for word in _lasting(sys.argv[1:])]
     return f"go on with: holodeck-gen {shlex.join(words)}"
+
+
+def _lasting(words: Sequence[str]) -> Iterator[str]:
+    """All but decisions to pay anew: made once more, they would concern what this run has paid."""
+    left = iter(enumerate(words, start=1))
+    for after, word in left:
+        name, given, value = word.partition("=")
+        follows = words[after] if after < len(words) else ""
+        match name:
+            case "--resume" if (value if given else follows) == "never":
+                takes = not given
+            case "--retry-uncertain":
+                takes = not given and follows[:1] not in ("", "-")
+            case _:
+                yield word
+                continue
+        if takes:
+            next(left)
 
 
 def _prepare(folder: Path) -> None:
