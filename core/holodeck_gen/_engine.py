@@ -249,7 +249,12 @@ class Engine:
         assert life.provider is not None
         if not self.retry.failed:
             return entry.plan
-        plan = self.drafts.follow_up(life.provider, entry, task, entry.plan)
+        try:
+            plan = self.drafts.follow_up(life.provider, entry, task, entry.plan)
+        except TaskError as error:
+            # What was made stays what it is.
+            _log.warning("task.not_followed_up", task=entry.key, error=str(error))
+            return entry.plan
         if plan is not entry.plan:
             await self.journal.planned(entry, plan)
         return plan

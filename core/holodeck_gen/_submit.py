@@ -76,14 +76,17 @@ class Submitter:
             _pause_if_long(job, error, wait_s)
             job.retrying("submit", error, wait_s)
 
-        # Polls may well be answered elsewhere.
-        unheard = job.account.health.excuse("submit")
+        nobody = job.account.health.excuse()
+        no_submit = job.account.health.excuse("submit")
 
         def excused(error: RetryableError) -> bool:
-            # What never came to the service, or costs nothing and had no answer, is no fault of
-            # the task; unless the submits of others are answered all the time.
-            costs = not (error.not_created or _repeats_for_nothing(job))
-            return error.code is None and not costs and unheard()
+            # What never came to the service is no fault of the task, unless the submits of others
+            # come there all the time; polls may well be answered. What may have come and costs
+            # nothing is none, unless others are answered at all.
+            unheard, unsubmitted = nobody(), no_submit()
+            if error.code is not None:
+                return False
+            return unsubmitted if error.not_created else unheard and _repeats_for_nothing(job)
 
         try:
             return await repeat(

@@ -17,6 +17,7 @@ from holodeck_gen.errors import (
     ConfigError,
     ContentRejectedError,
     DownloadError,
+    InvalidTaskError,
     JobFailedError,
     PartialResultError,
     ProcessingError,
@@ -52,6 +53,14 @@ class Gaps(ScriptedProvider):
         gaps = self.gaps[number] if number < len(self.gaps) else ()
         outputs = [MISSING if i in gaps else each for i, each in enumerate(ended.outputs)]
         return attrs.evolve(ended, outputs=outputs)
+
+
+@attrs.define(kw_only=True)
+class Refusing(Gaps):
+    """Takes nothing any more."""
+
+    def prepare(self, task: hg.Task) -> hg.Prepared:
+        raise InvalidTaskError(f"{self.name} has no such model any more")
 
 
 @attrs.define(kw_only=True)
@@ -175,6 +184,15 @@ class TestRetryFailed:
         assert runs.jobs == 2
         assert result_of(runs.run(THREE, retry_failed=True)["cats"]).ok
         assert runs.jobs == 3
+
+    def test_a_follow_up_that_is_refused_takes_nothing_away(self, runs: Runs) -> None:
+        runs.run(THREE)
+        runs.provider = Refusing()
+        failure = failure_of(runs.run(THREE, retry_failed=True)["cats"])
+        assert isinstance(failure.error, PartialResultError)
+        assert len(failure.artifacts) == 2
+        runs.provider = Gaps()
+        assert result_of(runs.run(THREE, retry_failed=True)["cats"]).ok
 
     @pytest.mark.parametrize("after_s", [0.0, 5.0])
     def test_a_follow_up_is_gone_on_with(self, runs: Runs, after_s: float) -> None:
