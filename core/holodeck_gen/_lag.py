@@ -48,7 +48,7 @@ class Lag:
     _try_wait_s: float = attrs.field(default=FIRST_TRY_S, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._settled_s = self.seconds
+        self.seconds = self._settled_s = min(self.seconds, LONGEST_LAG_S)
         if self.seconds:
             self._try_at = FIRST_TRY_S
 
@@ -137,6 +137,8 @@ class Lag:
 
     def was_early(self, now: float, age: float, *, accepted: bool) -> None:
         """The answer to such a try."""
+        # Infinite where none of the slots that ended was needed: then it says nothing.
+        age = min(age, self.seconds)
         if accepted:
             self.seconds = age if age >= SHORTEST_LAG_S else 0.0
             self._punctual = 0

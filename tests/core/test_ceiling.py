@@ -253,6 +253,21 @@ class TestLess:
         assert service.refusals <= 7
 
 
+class TestLate:
+    def test_an_early_try_without_a_slot_of_its_own_does_not_stop_everything(self) -> None:
+        """Two jobs of an earlier run, one of which has ended; less is known than runs."""
+        known = Known(proven=1, refused=3, lag_s=35.0, wait_s=90.0)
+        service = Service(automatic(known, max_jobs=1, max_jobs_enforced=True), quota=2)
+        service.running, service.now = 2, 71.0
+        service.end()
+        service.now += 30.0
+        service.fill()
+        service.now += 1000.0
+        service.end(service.running)
+        service.now += 1000.0
+        assert service.fill() > 0
+
+
 class TestKnown:
     def test_the_next_run_begins_where_this_one_ended(self) -> None:
         service = Service(automatic(), 9)

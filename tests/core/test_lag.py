@@ -90,3 +90,16 @@ def test_a_lag_that_is_known_well_enough_is_left_alone() -> None:
     lag.learn(0.0, 31.0)
     lag.ended(1000.0)
     assert lag.early_at(1000.0) is None
+
+
+@pytest.mark.parametrize("age", [30.0, float("inf")])
+def test_a_try_that_was_accepted_never_makes_it_longer(age: float) -> None:
+    lag = Lag(10.0)
+    lag.ended(100.0)
+    lag.was_early(105.0, age, accepted=True)
+    assert lag.seconds == 10.0
+    assert lag.free_at(105.0) == pytest.approx(110.0)
+
+
+def test_what_was_remembered_is_no_longer_than_it_can_be() -> None:
+    assert Lag(float("inf")).seconds == LONGEST_LAG_S
