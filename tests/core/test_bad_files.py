@@ -50,6 +50,14 @@ def test_nothing_is_paid_twice_and_no_other_picture_waits(story: Story) -> None:
     assert len(story.provider.submits) == len(story.provider.jobs) == len(BAD) + 1
 
 
+def test_running_again_gets_it_too(tmp_path: Path) -> None:
+    what = ["a bomb", "half of it"]
+    story = asyncio.run(told(tmp_path, what=what, again=True))
+    assert not any(story.first[each].ok for each in what)
+    assert all(outcome.ok for outcome in story.second.values())
+    assert len(story.provider.submits) == 3
+
+
 def test_memory_is_bounded() -> None:
     """All of it at once, through every processor, in a process of its own."""
     program = Path(__file__).parents[1] / "bad_files.py"
