@@ -87,13 +87,7 @@ class Finisher:
         """
         task, provider = entry.task, made.provider or ""
         try:
-            facts = await asyncio.to_thread(
-                inspect_file,
-                raw.path,
-                kind=task.kind,
-                declared=raw.media_type,
-                decode=not checked and task.kind == "image",
-            )
+            facts = await self.check(raw, task, decode=not checked)
             if not self.processors:
                 return [await self._put(raw, raw.path, facts, entry, provider, number, total, "")]
             with tempfile.TemporaryDirectory(
@@ -118,6 +112,25 @@ class Finisher:
         except StageError as error:
             error.add_note(f"the provider's file is kept as {raw.path}")
             raise
+
+    async def check(self, raw: RawFile, task: Task, *, decode: bool) -> FileFacts:
+        """Find out what a raw file is.
+
+        Args:
+            raw: The provider's file.
+            task: What made it.
+            decode: Whether a picture is decoded to its end.
+
+        Raises:
+            ProcessingError: It is not what the task was to make.
+        """
+        return await asyncio.to_thread(
+            inspect_file,
+            raw.path,
+            kind=task.kind,
+            declared=raw.media_type,
+            decode=decode and task.kind == "image",
+        )
 
     async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
         kind, declared = (
