@@ -59,6 +59,7 @@ def test_running_again_gets_it_too(tmp_path: Path) -> None:
     assert len(story.provider.submits) == 3
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 def test_memory_is_bounded() -> None:
     """All of it at once, through every processor, in a process of its own."""
     program = Path(__file__).parents[1] / "bad_files.py"
