@@ -14,9 +14,10 @@ import attrs
 
 from holodeck_gen._artifact import Artifact
 from holodeck_gen._calls import bounded
-from holodeck_gen._inspect import FileFacts, inspect_file, without_suffix
+from holodeck_gen._inspect import FileFacts, inspect_file, pixels, without_suffix
 from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._names import NameTemplate, alternative, numbered
+from holodeck_gen._room import Room
 from holodeck_gen._seals import Seals
 from holodeck_gen._stage_threads import StageThreads
 from holodeck_gen._stages import Processor, Store
@@ -55,6 +56,7 @@ class Finisher:
     timeout_s: float
     placed_by: str | None = None
     _threads: StageThreads = attrs.field(factory=StageThreads, init=False)
+    _room: Room = attrs.field(factory=Room, init=False)
 
     def close(self) -> None:
         """Let go of the processors' threads. Blocks."""
@@ -96,7 +98,9 @@ class Finisher:
                 first = Path(folder) / f"image{facts.suffix}"
                 await asyncio.to_thread(shutil.copyfile, raw.path, first)
                 stored: list[Artifact] = []
-                for file in await self._process(first, _alone(made, raw)):
+                async with self._room.taken((facts.width or 0) * (facts.height or 0)):
+                    files = await self._process(first, _alone(made, raw))
+                for file in files:
                     facts = await self._inspect_made(file, task, raw.media_type)
                     extra = file.stem.removeprefix(first.stem)
                     stored.append(
@@ -124,13 +128,16 @@ class Finisher:
         Raises:
             ProcessingError: It is not what the task was to make.
         """
-        return await asyncio.to_thread(
-            inspect_file,
-            raw.path,
-            kind=task.kind,
-            declared=raw.media_type,
-            decode=decode and task.kind == "image",
-        )
+        decode = decode and task.kind == "image"
+        size = await asyncio.to_thread(pixels, raw.path) if decode else 0
+        async with self._room.taken(size):
+            return await asyncio.to_thread(
+                inspect_file,
+                raw.path,
+                kind=task.kind,
+                declared=raw.media_type,
+                decode=decode,
+            )
 
     async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
         kind, declared = (
