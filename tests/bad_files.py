@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import struct
 import sys
 import tempfile
@@ -136,7 +135,7 @@ class Story:
 
     Attributes:
         first: While the service was ill.
-        second: Collected when it was well.
+        second: When it was well.
         asked: Downloads while it was ill.
     """
 
@@ -146,13 +145,20 @@ class Story:
     provider: Local
 
 
-async def told(folder: Path, *, what: Sequence[str], process: Sequence[hg.Processor] = ()) -> Story:
+async def told(
+    folder: Path,
+    *,
+    what: Sequence[str],
+    process: Sequence[hg.Processor] = (),
+    again: bool = False,
+) -> Story:
     """Let a service send these in place of pictures, mend it, and collect.
 
     Args:
         folder: Where to.
         what: Keys of `BAD`; a good picture comes with them.
         process: Processors.
+        again: Whether the same is run again, in place of being collected.
     """
     service = Service(what)
     tasks = [*what, "good"]
@@ -163,19 +169,25 @@ async def told(folder: Path, *, what: Sequence[str], process: Sequence[hg.Proces
             for i, each in enumerate(tasks)
         }
         provider = Local(scripts=scripts)
-        async with opened(
-            provider,
-            output=folder,
-            journal="automatic",
-            state=folder / "state",
-            backoff_s=0.01,
-            attempts=2,
-            process=process,
-        ) as studio:
-            given = [hg.Task(each, id=each) for each in tasks]
-            first = {each.key: each for each in await collect(studio.map(given))}
+
+        async def run() -> dict[str, hg.Outcome]:
+            async with opened(
+                provider,
+                output=folder,
+                journal="automatic",
+                state=folder / "state",
+                backoff_s=0.01,
+                attempts=2,
+                process=process,
+            ) as studio:
+                given = [hg.Task(each, id=each) for each in tasks]
+                return {each.key: each for each in await collect(studio.map(given))}
+
+        first = await run()
         asked = {each: service.asked[i] for i, each in enumerate(tasks)}
         service.mended = True
+        if again:
+            return Story(first=first, second=await run(), asked=asked, provider=provider)
         collector = Collector(
             journal=folder / "journal.sqlite3",
             provider=[provider],
@@ -187,8 +199,14 @@ async def told(folder: Path, *, what: Sequence[str], process: Sequence[hg.Proces
 
 
 def peak() -> int:
-    """The most bytes of memory that this process ever had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The most bytes of memory that this program ever had; only Linux tells."""
+    # What getrusage tells begins with what the process had that started this one.
+    (line,) = (
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM")
+    )
+    return int(line.split()[1]) * 1024
 
 
 def main() -> None:

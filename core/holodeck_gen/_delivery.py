@@ -17,7 +17,13 @@ from holodeck_gen._journal import Entry, Journal, PartRecord
 from holodeck_gen._provider import Bytes, JobStatus, PartError, Url
 from holodeck_gen._shares import Share, missing, unfetched
 from holodeck_gen._steps import Completed, Failed, Fetched, Finished, Stored
-from holodeck_gen.errors import DownloadError, GenerationError, JobFailedError, StageError
+from holodeck_gen.errors import (
+    DownloadError,
+    GenerationError,
+    JobFailedError,
+    ProcessingError,
+    StageError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,6 +187,7 @@ class Delivery:
     async def _fetch_into(self, had: dict[int, RawFile], status: JobStatus) -> DownloadError | None:
         """Add what can be had; the first error of what cannot."""
         lost: DownloadError | None = None
+        several = len(pictures(status)[0]) > 1
         for place, output in enumerate(status.outputs):
             if isinstance(output, PartError) or place in had:
                 continue
@@ -201,8 +208,20 @@ class Delivery:
                     lost = lost or error
                     continue
                 raw = kept
+            if several and (refusal := await self._refusal(raw, output)):
+                # One alone is kept, and its part fails; here the others are not to fail with it.
+                lost = lost or refusal
+                continue
             had[place] = attrs.evolve(raw, place=place)
         return lost
+
+    async def _refusal(self, raw: RawFile, output: Output) -> DownloadError | None:
+        """Why the check of a file would fail, if it would."""
+        try:
+            await self.finisher.check(raw, self.entry.task, decode=isinstance(output, Bytes))
+        except ProcessingError as error:
+            return DownloadError(str(error), stage="check")
+        return None
 
     async def _finish(self, raws: Sequence[RawFile], status: JobStatus) -> tuple[Artifact, ...]:
         began = asyncio.get_running_loop().time()

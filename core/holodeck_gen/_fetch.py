@@ -16,10 +16,11 @@ from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._download import download, size_limit
 from holodeck_gen._gate import LocalGate
 from holodeck_gen._http import Clients
-from holodeck_gen._inspect import damage
+from holodeck_gen._inspect import damage, pixels
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import Bytes, JobStatus, Limits, Output, PartError, Provider, Url
 from holodeck_gen._retry import RetryPolicy, repeat
+from holodeck_gen._room import Room
 from holodeck_gen._spool import SpoolFile
 from holodeck_gen._values import JsonObject
 from holodeck_gen.errors import (
@@ -79,6 +80,7 @@ class Fetcher:
     on_full: Callable[[], None]
     wall_clock: Callable[[], float] = time.time
     _places: LocalGate = attrs.field(init=False)
+    _room: Room = attrs.field(factory=Room, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._places = LocalGate(
@@ -127,7 +129,8 @@ class Fetcher:
     async def kept(self, output: Url, *, name: str, kind: str) -> RawFile | None:
         """What an earlier try brought into the spool; only of pictures it is known to be whole."""
         path = self.folder / f"{name}.raw"
-        if kind != "image" or not await asyncio.to_thread(_is_kept, path):
+        there = kind == "image" and await asyncio.to_thread(path.is_file)
+        if not there or await self._damage(path):
             return None
         return _raw(path, output)
 
@@ -161,7 +164,7 @@ class Fetcher:
                     place.release(clean=False)
             # While there is an address from which it can be had again. Whoever sent it is well:
             # one bad file must not keep the other downloads waiting.
-            if kind == "image" and (why := await asyncio.to_thread(damage, path)):
+            if kind == "image" and (why := await self._damage(path)):
                 raise TransientError(
                     f"{where} is no picture, or not all of it: {why}", code="no picture"
                 )
@@ -203,6 +206,10 @@ class Fetcher:
                     expired=bool(output.expires_at and output.expires_at < self.wall_clock()),
                 )
 
+    async def _damage(self, path: Path) -> str | None:
+        async with self._room.taken(await asyncio.to_thread(pixels, path)):
+            return await asyncio.to_thread(damage, path)
+
     def _file(self, path: Path, provider: Provider) -> SpoolFile:
         return SpoolFile(path=path, durable=provider.billing != "free")
 
@@ -228,10 +235,6 @@ def _raw(path: Path, output: Url | Bytes) -> RawFile:
         revised_prompt=output.revised_prompt,
         metadata=output.metadata,
     )
-
-
-def _is_kept(path: Path) -> bool:
-    return path.is_file() and damage(path) is None
 
 
 def _checked(data: object, output: Url, kind: str) -> bytes:

@@ -14,9 +14,10 @@ import attrs
 
 from holodeck_gen._artifact import Artifact
 from holodeck_gen._calls import bounded
-from holodeck_gen._inspect import FileFacts, inspect_file, without_suffix
+from holodeck_gen._inspect import FileFacts, inspect_file, pixels, without_suffix
 from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._names import NameTemplate, alternative, numbered
+from holodeck_gen._room import Room
 from holodeck_gen._seals import Seals
 from holodeck_gen._stage_threads import StageThreads
 from holodeck_gen._stages import Processor, Store
@@ -55,6 +56,7 @@ class Finisher:
     timeout_s: float
     placed_by: str | None = None
     _threads: StageThreads = attrs.field(factory=StageThreads, init=False)
+    _room: Room = attrs.field(factory=Room, init=False)
 
     def close(self) -> None:
         """Let go of the processors' threads. Blocks."""
@@ -87,13 +89,7 @@ class Finisher:
         """
         task, provider = entry.task, made.provider or ""
         try:
-            facts = await asyncio.to_thread(
-                inspect_file,
-                raw.path,
-                kind=task.kind,
-                declared=raw.media_type,
-                decode=not checked and task.kind == "image",
-            )
+            facts = await self.check(raw, task, decode=not checked)
             if not self.processors:
                 return [await self._put(raw, raw.path, facts, entry, provider, number, total, "")]
             with tempfile.TemporaryDirectory(
@@ -102,7 +98,9 @@ class Finisher:
                 first = Path(folder) / f"image{facts.suffix}"
                 await asyncio.to_thread(shutil.copyfile, raw.path, first)
                 stored: list[Artifact] = []
-                for file in await self._process(first, _alone(made, raw)):
+                async with self._room.taken((facts.width or 0) * (facts.height or 0)):
+                    files = await self._process(first, _alone(made, raw))
+                for file in files:
                     facts = await self._inspect_made(file, task, raw.media_type)
                     extra = file.stem.removeprefix(first.stem)
                     stored.append(
@@ -118,6 +116,28 @@ class Finisher:
         except StageError as error:
             error.add_note(f"the provider's file is kept as {raw.path}")
             raise
+
+    async def check(self, raw: RawFile, task: Task, *, decode: bool) -> FileFacts:
+        """Find out what a raw file is.
+
+        Args:
+            raw: The provider's file.
+            task: What made it.
+            decode: Whether a picture is decoded to its end.
+
+        Raises:
+            ProcessingError: It is not what the task was to make.
+        """
+        decode = decode and task.kind == "image"
+        size = await asyncio.to_thread(pixels, raw.path) if decode else 0
+        async with self._room.taken(size):
+            return await asyncio.to_thread(
+                inspect_file,
+                raw.path,
+                kind=task.kind,
+                declared=raw.media_type,
+                decode=decode,
+            )
 
     async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
         kind, declared = (

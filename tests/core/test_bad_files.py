@@ -11,13 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 
 import holodeck_gen as hg
 from bad_files import BAD, GOOD, JPEG, POSTSCRIPT, Story, bomb, told
 from helpers import failure_of, result_of
 from holodeck_gen import _download
-from holodeck_gen.errors import ProcessingError
+from holodeck_gen.errors import PartialResultError, ProcessingError
 from holodeck_gen.testing import Script, ScriptedProvider
 from runs import CAT, Runs
 
@@ -50,6 +51,15 @@ def test_nothing_is_paid_twice_and_no_other_picture_waits(story: Story) -> None:
     assert len(story.provider.submits) == len(story.provider.jobs) == len(BAD) + 1
 
 
+def test_running_again_gets_it_too(tmp_path: Path) -> None:
+    what = ["a bomb", "half of it"]
+    story = asyncio.run(told(tmp_path, what=what, again=True))
+    assert not any(story.first[each].ok for each in what)
+    assert all(outcome.ok for outcome in story.second.values())
+    assert len(story.provider.submits) == 3
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 def test_memory_is_bounded() -> None:
     """All of it at once, through every processor, in a process of its own."""
     program = Path(__file__).parents[1] / "bad_files.py"
@@ -89,3 +99,40 @@ class TestInAnAnswer:
         assert raw.read_bytes() == data
         assert runs.store.files == {}
         assert (runs.run(CAT)["cat"].ok, runs.jobs) == (False, 1)
+
+
+@attrs.define(kw_only=True)
+class Three(ScriptedProvider):
+    """One job makes three pictures; the second one is bad for a while."""
+
+    per_job: int = 3
+    bad: bytes
+
+    async def fetch(self, url: hg.Url) -> bytes:
+        return self.bad if url.url.endswith("/1.png") else GOOD
+
+
+ADDRESSES = tuple(hg.Url(url=f"https://r.example/{place}.png") for place in range(3))
+
+
+@pytest.mark.parametrize("bad", [bomb(9_000), GOOD[:-12]], ids=["bomb", "cut off"])
+class TestAmongOthers:
+    def test_the_others_are_there_and_it_comes_later(self, bad: bytes, tmp_path: Path) -> None:
+        provider = Three(bad=bad, default=Script(outputs=ADDRESSES))
+        runs = Runs(tmp_path / "out", provider)
+        task = attrs.evolve(CAT, n=3)
+        failure = failure_of(runs.run(task)["cat"])
+        assert isinstance(failure.error, PartialResultError)
+        assert [artifact.number for artifact in failure.artifacts] == [1, 3]
+        assert "picture 2: " in str(failure.error)
+        provider.bad = GOOD
+        result = result_of(runs.run(task)["cat"])
+        assert [artifact.number for artifact in result.artifacts] == [1, 2, 3]
+        assert runs.jobs == 1
+
+    def test_so_they_are_where_they_came_with_the_answer(self, bad: bytes, tmp_path: Path) -> None:
+        outputs = tuple(hg.Bytes(data=data) for data in (GOOD, bad, GOOD))
+        provider = ScriptedProvider(per_job=3, default=Script(outputs=outputs))
+        failure = failure_of(Runs(tmp_path / "out", provider).run(attrs.evolve(CAT, n=3))["cat"])
+        assert [artifact.number for artifact in failure.artifacts] == [1, 3]
+        assert "picture 2: " in str(failure.error)

@@ -133,6 +133,15 @@ class TestProvidersLabels:
         assert "us-001" not in made[1].read_text()
 
 
+def test_what_is_nested_without_an_end_fails_no_stage(tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[0x010E] = '{"a":' * 12_000 + '"ContentProducer"'
+    file = put(tmp_path, "jpeg", encoded("jpeg", exif=tags.tobytes()))
+    words = read_back(labelled(file, producer="us-001"))
+    # It seems to be somebody's label, so there is no other.
+    assert "Xmp.TC260.AIGC" not in words
+
+
 class TestSigned:
     @each_format
     def test_it_stays_as_it_is_and_has_a_sidecar(self, format: str, tmp_path: Path) -> None:

@@ -175,6 +175,7 @@ class TestXmp:
             b"",
             b"<x",
             b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+            PACKET.replace(b"<rdf:RDF", b" " * 2**21 + b"<rdf:RDF"),
             b'<r:RDF xmlns:r="http://www.w3.org/1999/02/22-rdf-syntax-ns#"/>',
             '<a xmlns="b"></a>'.encode("utf-16"),
         ],

@@ -32,6 +32,8 @@ AIGC_TEXT = "AIGC"
 PARAMETERS = "parameters"
 #: Characters after which those interfaces need a value to be in quotes.
 _QUOTED = frozenset(',:\n"')
+#: Bytes of Exif in which a label is looked for; in a JPEG file there are no more.
+_MAX_EXIF = 1 << 16
 
 
 def aigc_label(metadata: Metadata) -> str | None:
@@ -42,7 +44,7 @@ def aigc_label(metadata: Metadata) -> str | None:
     """
     if found := metadata.texts.get(AIGC_TEXT):
         return found
-    exif = metadata.exif or b""
+    exif = (metadata.exif or b"")[:_MAX_EXIF]
     for encoding in ("utf-8", "utf-16-be", "utf-16-le"):
         if (at := exif.find('"ContentProducer"'.encode(encoding))) >= 0:
             # A comment begins at any byte, so characters of two bytes may begin at odd ones.
@@ -101,6 +103,9 @@ def _json_in(text: str) -> str:
         except ValueError:
             at = text.find("{", at + 1)
             continue
+        except RecursionError:
+            # Made to cost time; each brace in it would be tried anew.
+            return text
         inner = value.get("AIGC", value) if isinstance(value, dict) else value
         if isinstance(inner, dict) and "ContentProducer" in inner:
             return text[at:end] if inner is value else json.dumps(inner, ensure_ascii=False)

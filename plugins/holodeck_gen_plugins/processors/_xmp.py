@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+#: Bytes; a packet that is longer is left alone. As elements it would take fifty times as many.
+MAX_PACKET = 1 << 21
 _END = re.compile(rb"</([A-Za-z_][\w.-]*):RDF\s*>")
 
 _PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -81,6 +83,8 @@ def with_properties(packet: bytes | None, properties: Iterable[Property]) -> byt
 
 
 def _parsed(packet: bytes) -> ElementTree.Element:
+    if len(packet) > MAX_PACKET:
+        raise ValueError(f"the XMP has more than {MAX_PACKET} bytes")
     if b"<!" in packet.replace(b"<!--", b"").replace(b"<![CDATA[", b""):
         raise ValueError("the XMP declares a document type, which it may not")
     try:
