@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
+import holodeck_gen as hg
 from holodeck_gen import Bytes, Limits
 from holodeck_gen._cli._app import cli
 from holodeck_gen._cli._exit import BAD_INPUT, DONE, RESUMABLE
@@ -164,6 +165,21 @@ class TestRun:
             assert "1 done" in invoke("status", *out, *sets).stdout
         text = invoke("status", "other", "--set", "journal=night", code=BAD_INPUT).stderr
         assert "nothing was run there" in text
+
+    def test_results_are_kept_without_a_journal_too(self, s3: S3, bucket: str) -> None:
+        told = run(f"s3://{bucket}", "--journal", "none").stderr
+        (folder,) = remembered()
+        assert f"results are in {folder}" in told
+        assert [each.name for each in folder.iterdir()] == ["results.jsonl"]
+
+    def test_one_picture(self, s3: S3, bucket: str) -> None:
+        """It needs no second run, so nothing of it is kept."""
+        hg.generate("a door", provider="scripted", output=f"s3://{bucket}/x/door.png")
+        invoke("generate", "a door", *PAID, "-o", f"s3://{bucket}/y/door.png")
+        assert s3.names(bucket) == ["x/door.png", "y/door.png"]
+        with pytest.raises(hg.errors.ConfigError, match="add the name of the file"):
+            hg.generate("a door", provider="scripted", output=f"s3://{bucket}")
+        assert [each for each in remembered() if each.is_dir()] == []
 
     def test_two_machines_at_one_prefix_overwrite_nothing(
         self, s3: S3, bucket: str, provider: ScriptedProvider
