@@ -346,6 +346,7 @@ class AsyncStudio:
             billing="free" if free else "paid",
             jobs_at_once=sum(self._start(each, task or Task("-")) for each in pools[0].members),
             journal=self._work.journal.path,
+            store=self._work.kept_at,
             changed=self._work.journal.changed,
             spending=self._work.budget.spending,
         )
