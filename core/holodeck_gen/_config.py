@@ -18,6 +18,7 @@ import attrs
 from holodeck_gen._config_keys import KEYS, convert
 from holodeck_gen._config_sources import Layer, file_layers, read_dotenv, variable_layers
 from holodeck_gen._nearest import did_you_mean
+from holodeck_gen._remote import is_remote
 from holodeck_gen._secrets import (
     MASK,
     FromVariable,
@@ -75,7 +76,9 @@ class _Entry:
             raise ConfigError(f"{self.layer.origin}: {self.key} {error}") from None
 
     def redirects(self) -> bool:
-        """Whether it decides where the requests of a provider or stage go."""
+        """Whether it decides where the requests of a provider or stage, or files, go."""
+        if self.path == ("output",):
+            return is_remote(self.value)
         if self.path[0] not in _TABLES:
             return False
         names = [*self.path[2:], *keys_in(self.value)]
@@ -210,6 +213,8 @@ class Config:
     @property
     def announcements(self) -> tuple[str, ...]:
         """A line for each provider's or stage's endpoint that a project's file or ``.env`` sets.
+
+        An address as the output is one, too.
 
         A folder that was merely unpacked may not send the user's credentials elsewhere
         in silence.

@@ -63,7 +63,7 @@ class Drafts:
             raise
         except Exception as error:
             raise ProviderError(
-                f"{provider.name} could not prepare the task: {error or type(error).__name__}",
+                f"{provider.name} could not prepare the task: {str(error) or type(error).__name__}",
                 not_created=True,
                 provider=provider.name,
             ) from error

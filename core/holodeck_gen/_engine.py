@@ -280,7 +280,7 @@ class Engine:
                 raise
             except Exception as error:
                 raise RewriteError(
-                    f"rewriter {name!r} failed: {error or type(error).__name__}", stage=name
+                    f"rewriter {name!r} failed: {str(error) or type(error).__name__}", stage=name
                 ) from error
             task = rewritten
         if self.rewriters:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from holodeck_gen._registry import Configured, Registry
+from holodeck_gen._remote import is_remote
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen._sync import Studio
 from holodeck_gen._task import Task
+from holodeck_gen.errors import ConfigError
 
 if TYPE_CHECKING:
     import os
@@ -31,7 +33,8 @@ def generate(
     Args:
         prompt: The words, or a task.
         provider: A name, object or factory; None means the configured one.
-        output: The file to write. None keeps it in a new temporary folder.
+        output: The file to write, or its address such as ``s3://BUCKET/dawn.png``. None keeps
+            it in a new temporary folder.
         **fields: Fields of `Task`, such as ``size="1024x1024"``.
 
     Raises:
@@ -69,9 +72,14 @@ def provider(name: str, **options: Any) -> Configured:
 
 def _task_and_folder(
     prompt: Task | str, output: str | os.PathLike[str] | None, fields: dict[str, Any]
-) -> tuple[Task, Path | None]:
+) -> tuple[Task, Path | str | None]:
     task = Task(prompt, **fields) if isinstance(prompt, str) else attrs.evolve(prompt, **fields)
     if output is None:
         return task, None
+    if is_remote(output):
+        folder, _, name = output.rpartition("/")
+        if not name or folder.endswith("/"):
+            raise ConfigError(f"{output} is the address of a folder; add the name of the file")
+        return attrs.evolve(task, output=name), folder
     file = Path(output)
     return attrs.evolve(task, output=file.name), file.parent

@@ -22,6 +22,7 @@ class StudioInfo:
         billing: ``"free"`` only where every provider is.
         jobs_at_once: Job slots to begin with, over all accounts of the first provider.
         journal: The journal's file, where there is one.
+        store: Where it keeps files, in the store's own words; None for a folder.
         changed: Settings that differ from those of the last run with this journal.
         spending: What its jobs have cost: over all runs with this journal where there is a
             budget, else in this studio.
@@ -31,6 +32,7 @@ class StudioInfo:
     billing: Literal["paid", "free"]
     jobs_at_once: int
     journal: Path | None = None
+    store: str | None = None
     changed: tuple[str, ...] = ()
     spending: Spending = attrs.field(factory=Spending)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args, get_origin
 
 import attrs
 import cattrs
@@ -117,7 +118,8 @@ def _int(value: Any, _type: object) -> int:
 def _str(value: Any, _type: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not text")
-    return value
+    # Not what came from a variable and hides itself: an option may be shown by its owner.
+    return str(value)
 
 
 def _attribute_docs(options: type) -> dict[str, str]:
@@ -145,4 +147,11 @@ def _default(field: attrs.Attribute[Any]) -> str:
 
 
 def _type_name(wanted: Any) -> str:
-    return wanted if isinstance(wanted, str) else getattr(wanted, "__name__", str(wanted))
+    if isinstance(wanted, str):
+        return wanted
+    if get_origin(wanted) is Literal:
+        return f"one of {', '.join(map(repr, get_args(wanted)))}"
+    if get_origin(wanted) in (Union, UnionType):
+        # That nothing may be said goes without saying.
+        return " or ".join(_type_name(each) for each in get_args(wanted) if each is not NoneType)
+    return wanted.__name__ if isinstance(wanted, type) else str(wanted)

@@ -23,6 +23,15 @@ class FromVariable:
     name: str
 
 
+class Revealed(str):
+    """What a variable holds: text like any other, but messages that quote it show nothing."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return MASK
+
+
 def is_secret_name(name: str) -> bool:
     """Whether something of this name is not to be shown."""
     return bool(_NAMED.search(name))
@@ -53,7 +62,7 @@ def reveal(value: Any, environ: Mapping[str, str]) -> Any:
     """
     if isinstance(value, FromVariable):
         if found := environ.get(value.name):
-            return found
+            return Revealed(found)
         raise ConfigError(f"needs the environment variable {value.name}, which is not set")
     if isinstance(value, Mapping):
         return {key: reveal(item, environ) for key, item in value.items()}

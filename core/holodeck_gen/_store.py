@@ -85,7 +85,7 @@ async def check_store(store: object) -> None:
     except GenerationError:
         raise
     except Exception as error:
+        why = str(error) or type(error).__name__
         raise StorageError(
-            f"the store cannot be used: {error or type(error).__name__}; nothing was submitted",
-            stage="store",
+            f"the store cannot be used: {why}; nothing was submitted", stage="store"
         ) from error

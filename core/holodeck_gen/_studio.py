@@ -50,13 +50,15 @@ class AsyncStudio:
             one name they are accounts of one provider: each task goes where a slot is free. Of
             different names they are an order: the next one gets what those before it refuse.
             None means the configured one.
-        output: A folder. None without a `store` keeps files in a new temporary folder.
+        output: A folder, or an address such as ``"s3://BUCKET/PREFIX"``. None without a `store`
+            keeps files in a new temporary folder.
         store: A name, object or factory; overrides `output` as the place of finished files.
         name: Template of file names, such as ``"{id}"``.
-        journal: What remembers the work: a path, or None to keep it in memory only.
-            ``"automatic"`` is ``journal.sqlite3`` in the output folder or, without a local one
-            and where anything costs money, a file of its own below the user's state folder
-            (``"invocation"``), which is removed when all is done.
+        journal: What remembers the work: a folder or file, or None to keep it in memory only.
+            ``"automatic"`` is ``journal.sqlite3`` in the output folder or, for an address, in a
+            folder below the user's state folder that belongs to it; without an output, and
+            where anything costs money, a file of its own there (``"invocation"``), which is
+            removed when all is done.
         resume: What to do with an earlier run's journal: go on with it (``"if-possible"``),
             only if there is one made under the same settings (``"always"``), or set it aside
             and pay anew (``"never"``).
@@ -344,6 +346,7 @@ class AsyncStudio:
             billing="free" if free else "paid",
             jobs_at_once=sum(self._start(each, task or Task("-")) for each in pools[0].members),
             journal=self._work.journal.path,
+            store=self._work.kept_at,
             changed=self._work.journal.changed,
             spending=self._work.budget.spending,
         )

@@ -97,6 +97,8 @@ class Workplace:
     seating: Seating = attrs.field(init=False)
     events: EventQueue = attrs.field(init=False)
     engine: Engine = attrs.field(init=False)
+    #: Where the store keeps files, in its own words, if it has any.
+    kept_at: str | None = attrs.field(init=False)
     #: Those that only tasks name.
     _named: dict[str, Pool] = attrs.field(factory=dict, init=False)
     _resolver: Resolver = attrs.field(init=False)
@@ -150,6 +152,7 @@ class Workplace:
             processors = self._maker.stages(self._stages["processor"])
             self.place = await asyncio.to_thread(self._choose_place)
             store = self._maker.store(self.store or self._resolver.store_at(self.place.output))
+            self.kept_at = StoreNote.of(None, store).where
             if self.store_note:
                 self.store_note.expect(store)
             if self.submitter:

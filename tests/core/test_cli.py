@@ -601,20 +601,29 @@ class TestInspect:
         monkeypatch.setenv("HOLODECK_GEN_PROVIDERS__FAKE__API_KEY", CANARY)
         monkeypatch.setenv("SECRET", CANARY)
         write("holodeck-gen.toml", 'provider = "fake"', "[providers.fake]", 'x = {env = "SECRET"}')
-        result = invoke("config", "--set", "attempts=3", "-vv")
+        result = invoke("config", "--set", "attempts=3", "-vv", code=1)
+        assert "provider 'fake' has no option 'x'" in result.stderr
         assert CANARY not in result.output
         rows = {line.split()[0]: line for line in result.stdout.splitlines()}
         assert "variable HOLODECK_GEN_PROVIDERS__FAKE__API_KEY" in rows["providers.fake.api_key"]
         assert "from SECRET" in rows["providers.fake.x"]
         assert rows["attempts"].endswith("command line")
-        found = json.loads(invoke("config", "--json").stdout)
-        assert {"key": "provider", "value": "fake"}.items() <= found[0].items()
+        found = json.loads(invoke("config", "--json", code=1).stdout)
+        assert {"key": "provider", "value": "fake"}.items() <= found[15].items()
         assert CANARY not in str(found)
 
     def test_nothing_configured(self) -> None:
         result = invoke("config")
-        assert (result.stdout, result.stderr) == ("", "nothing is configured\n")
-        assert invoke("config", "--json").stdout == "[]\n"
+        assert result.stderr == ""
+        assert {line.split()[-1] for line in result.stdout.splitlines()} == {"FROM", "default"}
+        found = json.loads(invoke("config", "--json").stdout)
+        assert {"key": "attempts", "value": 4, "origin": "default", "secret": False} in found
+
+    def test_config_says_what_a_run_would_not_begin_with(self) -> None:
+        result = invoke("config", "--set", "provider=fke", "--set", "stages.x.y=1", code=1)
+        assert "error: provider names 'fke': there is no provider" in result.stderr
+        assert "warning: [stages.x] is of no stage that there is" in result.stderr
+        assert "command line" in result.stdout
 
 
 class TestLogging:

@@ -342,6 +342,7 @@ class TestSettings:
             {"url": "s3://id:key@pictures"},
             {"url": "az://container?sig=key", "config": {"account_name": "somebody"}},
             {"url": "s3://pictures", "endpoint": "cos.example.org"},
+            {"url": "s3://pictures", "endpoint": "https://id:key@cos.example.org"},
             {"url": "s3://pictures", "config": {"no_such_setting": "1"}},
             {"url": "az://container"},
         ],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
+import holodeck_gen as hg
 from holodeck_gen import Bytes, Limits
 from holodeck_gen._cli._app import cli
 from holodeck_gen._cli._exit import BAD_INPUT, DONE, RESUMABLE
@@ -103,7 +104,8 @@ class TestRun:
         assert s3.names(bucket) == ["run/a.png"]
         assert s3.read(bucket, "run/a.png") == PNG
         (folder,) = remembered()
-        assert f"pictures go to s3://{bucket}/run · journal and results are in {folder}" in first
+        place = f"s3://{bucket}/run/ at {s3.url}"
+        assert f"pictures go to {place} · journal and results are in {folder}" in first
         assert {each.name for each in folder.iterdir()} == {
             "journal.sqlite3", ".journal.sqlite3.lock", "results.jsonl",
         }  # fmt: skip
@@ -165,6 +167,21 @@ class TestRun:
         text = invoke("status", "other", "--set", "journal=night", code=BAD_INPUT).stderr
         assert "nothing was run there" in text
 
+    def test_results_are_kept_without_a_journal_too(self, s3: S3, bucket: str) -> None:
+        told = run(f"s3://{bucket}", "--journal", "none").stderr
+        (folder,) = remembered()
+        assert f"results are in {folder}" in told
+        assert [each.name for each in folder.iterdir()] == ["results.jsonl"]
+
+    def test_one_picture(self, s3: S3, bucket: str) -> None:
+        """It needs no second run, so nothing of it is kept."""
+        hg.generate("a door", provider="scripted", output=f"s3://{bucket}/x/door.png")
+        invoke("generate", "a door", *PAID, "-o", f"s3://{bucket}/y/door.png")
+        assert s3.names(bucket) == ["x/door.png", "y/door.png"]
+        with pytest.raises(hg.errors.ConfigError, match="add the name of the file"):
+            hg.generate("a door", provider="scripted", output=f"s3://{bucket}")
+        assert [each for each in remembered() if each.is_dir()] == []
+
     def test_two_machines_at_one_prefix_overwrite_nothing(
         self, s3: S3, bucket: str, provider: ScriptedProvider
     ) -> None:
@@ -177,6 +194,18 @@ class TestRun:
         assert s3.names(bucket) == ["a.png", "a~2.png"]
         assert s3.read(bucket, "a.png") == PNG
         assert results(Path("two"))[0]["artifacts"][0]["uri"] == f"s3://{bucket}/a~2.png"
+
+    def test_an_address_in_a_projects_file_is_announced(self, s3: S3, bucket: str) -> None:
+        """And a store beside a folder is told where its pictures are."""
+        configure(s3, url=f"s3://{bucket}/x")
+        file = Path("holodeck-gen.toml")
+        told = run("out", "--store", "object").stderr
+        assert (
+            f"pictures go to s3://{bucket}/x/ at {s3.url} · journal and results are in out" in told
+        )
+        file.write_text(f'output = "s3://{bucket}/x"\n{file.read_text()}')
+        told = invoke("run", "t.jsonl", *PAID, "--dry-run").stderr
+        assert f"{file.absolute()} sets output = s3://{bucket}/x" in told
 
     def test_a_dry_run_leaves_nothing_anywhere(self, s3: S3, bucket: str, own_home: Path) -> None:
         assert "nothing was generated" in run(f"s3://{bucket}", "--dry-run").stderr
@@ -294,7 +323,7 @@ class TestCheck:
         assert (
             f"s3://no-such-bucket/x/ at {s3.url} cannot be written; nothing was submitted" in text
         )
-        assert "NoSuchBucket" in text
+        assert text.endswith("NoSuchBucket: The specified bucket does not exist\n")
         assert provider.created.total() == 0
         assert remembered() == []
         invoke("generate", "a door", *PAID, "-o", "s3://no-such-bucket/a.png", code=BAD_INPUT)

@@ -151,7 +151,7 @@ class Batch:
         self._begun = True
         info = studio.describe()
         self._journal = info.journal
-        if places := self.where.told():
+        if places := self.where.told(info.store):
             self.voice.note(places)
         self.voice.note(self._first_line(studio))
         found = self.history.found

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from holodeck_gen._cli._exit import one_line
+from holodeck_gen._cli._exit import BAD_INPUT, one_line, say
 from holodeck_gen._cli._options import setting_options, voice_options
 from holodeck_gen._cli._voice import emit_json
+from holodeck_gen._in_force import in_force
 from holodeck_gen._nearest import did_you_mean, nearest
 from holodeck_gen._options import describe_options
 from holodeck_gen._registry import Registration, Registry
@@ -93,21 +94,34 @@ def plugins(*, name: str | None, as_json: bool, voice: Voice) -> None:
 def config(*, given: Given, voice: Voice) -> None:
     """Show each setting that applies here and where it comes from; secrets are masked.
 
+    Also the options of the providers and stages that are named or configured. What a run would
+    not begin with is told on stderr.
+
     \b
     Examples:
       holodeck-gen config
       holodeck-gen config --set concurrency=4 --json
+
+    \b
+    Exit codes: 0 nothing is wrong, 1 a run would not begin.
     """
     loaded = given.config()
     for line in loaded.announcements:
         voice.note(line)
-    settings = loaded.settings()
+    found = in_force(loaded, Registry())
     if given.as_json:
-        emit_json([{**attrs.asdict(each), "value": _plain(each.value)} for each in settings])
-    elif settings:
-        _table(("KEY", "VALUE", "FROM"), ((s.key, _text(s.value), s.origin) for s in settings))
+        rows = [{**attrs.asdict(each), "value": _plain(each.value)} for each in found.settings]
+        emit_json(rows)
     else:
-        voice.note("nothing is configured")
+        _table(
+            ("KEY", "VALUE", "FROM"), ((s.key, _text(s.value), s.origin) for s in found.settings)
+        )
+    for text in found.odd:
+        voice.note(f"warning: {text}")
+    for text in found.wrong:
+        say(f"error: {text}")
+    if found.wrong:
+        click.get_current_context().exit(BAD_INPUT)
 
 
 def _billing(summary: str) -> str | None:

@@ -65,12 +65,16 @@ class Where:
             journal=journal,
         )
 
-    def told(self) -> str | None:
-        """A line for the user where pictures and journal are apart."""
-        if not is_remote(self.output) and self.folder == Path(self.output):
+    def told(self, store: str | None) -> str | None:
+        """A line for the user where pictures and journal are apart.
+
+        Args:
+            store: Where pictures are kept, in the store's words, if it has any.
+        """
+        if store is None and not is_remote(self.output) and self.folder == Path(self.output):
             return None
         what = "results" if self.journal is None else "journal and results"
-        return f"pictures go to {self.output} · {what} are in {self.folder}"
+        return f"pictures go to {store or self.output} · {what} are in {self.folder}"
 
 
 def journals(out: str | None, config: Config) -> Sequence[Path]:

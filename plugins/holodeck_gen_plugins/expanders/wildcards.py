@@ -79,7 +79,7 @@ class Wildcards:
         except Exception as error:
             # Several kinds, by what is wrong; all of them are about this prompt.
             raise RewriteError(
-                f"the prompt's pattern cannot be used: {error or type(error).__name__}",
+                f"the prompt's pattern cannot be used: {str(error) or type(error).__name__}",
                 stage="wildcards",
             ) from error
         return [_restored(prompt) for prompt in found]

@@ -62,7 +62,7 @@ class Template:
         except Exception as error:
             # A template is a program; whatever goes wrong in it concerns this task.
             raise RewriteError(
-                f"the template cannot be filled in: {error or type(error).__name__}",
+                f"the template cannot be filled in: {str(error) or type(error).__name__}",
                 stage="template",
             ) from error
 

@@ -37,6 +37,8 @@ _CREDENTIALS = re.compile(
     r"|(aws_|azure_|google_)?skip_signature",
     re.IGNORECASE,
 )
+#: What a service says of an error, in its XML.
+_ANSWER = re.compile(r"<Code>([^<]*)</Code>(?:.*?<Message>([^<]*)</Message>)?")
 _QUERY = re.compile(r"\?[^\s)\"']+")
 
 
@@ -103,6 +105,12 @@ def settings_of(options: ObjectOptions, environ: Mapping[str, str]) -> dict[str,
         settings["virtual_hosted_style_request"] = True
     if options.endpoint is not None:
         address = urlsplit(options.endpoint)
+        if "@" in address.netloc or address.query:
+            # It is kept in the journal, as part of where the files are.
+            raise ConfigError(
+                "object: write the endpoint without user, password and '?'; credentials are"
+                " options of their own"
+            )
         if address.scheme not in ("http", "https") or not address.netloc:
             raise ConfigError(f"object: endpoint {options.endpoint!r} is no http(s) address")
         # obstore takes the endpoint as it is and does not put the bucket into it.
@@ -141,5 +149,7 @@ def without_credentials(url: str, settings: Mapping[str, Any], environ: Mapping[
 def words(error: Exception) -> str:
     """What obstore says, in a line and without what may be a signature."""
     text = " ".join(str(error).partition("\n\nDebug source")[0].split())
+    if answer := _ANSWER.search(text):
+        text = f"{text[: text.index('<')]}{': '.join(filter(None, answer.groups()))}"
     text = _QUERY.sub("?…", text)
     return text if len(text) <= 400 else f"{text[:400]}…"
