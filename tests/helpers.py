@@ -68,8 +68,8 @@ async def opened(
         studio = hg.AsyncStudio(
             provider,
             store=FakeStore() if store is None else store,
-            registry=no_plugins(),
             **{
+                "registry": no_plugins(),
                 "output": folder,
                 "journal": None,
                 "config": hg.Config.of({}, environ={}),

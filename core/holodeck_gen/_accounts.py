@@ -10,6 +10,7 @@ import attrs
 
 from holodeck_gen._calls import copied
 from holodeck_gen._concurrency import Concurrency
+from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._gate import Gate, LocalGate, OwnSeats
 from holodeck_gen._health import OUTAGE_S, Health
 from holodeck_gen._levels import Levels
@@ -21,7 +22,7 @@ from holodeck_gen._provider import Action, Limits, Provider
 from holodeck_gen._sample import Sampler
 from holodeck_gen._seating import Seating
 from holodeck_gen.errors import AuthError, BillingError, GenerationError, PausedError
-from holodeck_gen.events import SlotsSampled
+from holodeck_gen.events import AccountPaused, SlotsSampled
 
 if TYPE_CHECKING:
     from holodeck_gen._task import Task
@@ -49,8 +50,8 @@ class Account:
     outage_s: float = OUTAGE_S
     #: Told of a pause when it begins.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
-    #: Told now and then how job slots are used; None where nobody listens.
-    on_sample: Callable[[SlotsSampled], None] | None = None
+    #: Told of pauses, and now and then how job slots are used.
+    events: EventQueue = attrs.field(factory=EventQueue)
     seating: Seating | None = None
     paused: PausedError | None = attrs.field(default=None, init=False)
     health: Health = attrs.field(init=False)
@@ -82,7 +83,7 @@ class Account:
                 gate=gate,
                 submits=self.pace(provider, "submit"),
                 polls=self.pace(provider, "poll"),
-                tell=self.on_sample,
+                events=self.events,
             )
             gate.on_change = sampler.changed
             self._gates[quota] = gate
@@ -153,6 +154,15 @@ class Account:
         if self.paused is None:
             self.paused = reason
             self.on_pause(reason)
+            if self.events:
+                self.events.put(
+                    AccountPaused(
+                        time=self.events.clock(),
+                        account=self.key,
+                        reason=reason.reason or str(reason),
+                        resume_after_s=reason.resume_after,
+                    )
+                )
             self.health.dismiss(reason)
             for gate in self._gates.values():
                 gate.dismiss(reason)
@@ -166,7 +176,7 @@ class Accounts:
     outage_s: float = OUTAGE_S
     #: Told of a pause when it is one of all accounts.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
-    on_sample: Callable[[SlotsSampled], None] | None = None
+    events: EventQueue = attrs.field(factory=EventQueue)
     seating: Seating | None = None
     _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
     _everywhere: PausedError | None = attrs.field(default=None, init=False)
@@ -178,7 +188,7 @@ class Accounts:
             account = self._accounts[key] = Account(
                 key=key,
                 concurrency=self.concurrency,
-                on_sample=self.on_sample,
+                events=self.events,
                 seating=self.seating,
                 outage_s=self.outage_s,
                 on_pause=self._one_paused,

@@ -72,6 +72,10 @@ class Charge:
             self._open = False
             self.budget.settle(self._held, cost)
 
+    def counted(self, cost: Cost | None) -> Cost | None:
+        """What is counted for a job that has ended with `cost`, if the provider said that."""
+        return self._held if cost is None else cost
+
     def close(self, cost: Cost | None = None) -> None:
         """Whatever has become of it, nothing stays set aside."""
         if self._sent:

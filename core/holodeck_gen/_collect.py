@@ -124,11 +124,12 @@ class Collector:
             expand=(),
             rewrite=(),
             process=self.process,
+            observe=None,
             journal_choice=self.journal,
             resume="if-possible",
             retry=Retry(),
             cache=None,
-            observers=(),
+            on_event=None,
             transport=self.transport,
             spawn=self._background.spawn,
         )

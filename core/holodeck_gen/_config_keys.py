@@ -144,6 +144,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "expand": _names,
     "rewrite": _names,
     "process": _names,
+    "observe": _names,
     "on_uncertain": _on_uncertain,
     "attempts": _attempts,
     "backoff_s": _seconds,

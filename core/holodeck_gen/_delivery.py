@@ -99,7 +99,8 @@ class Delivery:
         self._bytes = any(isinstance(output, Bytes) for output in made)
         await self._record_outputs(status)
         try:
-            raws = await self._bring(status, {})
+            with self.job.stage("fetch"):
+                raws = await self._bring(status, {})
         finally:
             self.fetch_s += asyncio.get_running_loop().time() - began
         await self.journal.record(self.job.key, Fetched(files=raws, cost=status.cost))
@@ -135,7 +136,8 @@ class Delivery:
         status = as_recorded(record)
         had = {raw.place: raw for raw in record.files if raw.place is not None}
         try:
-            raws = await self._bring(status, had, stored=True)
+            with self.job.stage("fetch"):
+                raws = await self._bring(status, had, stored=True)
             error, outputs = self._shortfall(self._fresh or status, raws)
             new = [raw for raw in raws if raw not in record.files]
             if not new:
@@ -233,6 +235,7 @@ class Delivery:
             artifacts += await self.finisher.finish(
                 raw,
                 self.entry,
+                stage=self.job.stage,
                 made=made,
                 number=self.share.number(i if raw.place is None else raw.place),
                 total=max(self.entry.task.n, len(raws), len(outputs)),

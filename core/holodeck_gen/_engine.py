@@ -12,6 +12,7 @@ import attrs
 from holodeck_gen._artifact import add_costs, in_number
 from holodeck_gen._calls import bounded, reworded, told, whole
 from holodeck_gen._draft import Drafts
+from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._journal import Entry, Journal, Plan, Retry
 from holodeck_gen._log import Logger
 from holodeck_gen._outcome import Failure, Outcome, Result, State
@@ -37,7 +38,7 @@ from holodeck_gen.errors import (
     TaskCancelledError,
     TaskError,
 )
-from holodeck_gen.events import EventQueue, TaskAdmitted, TaskEnded
+from holodeck_gen.events import TaskAdmitted, TaskEnded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +77,9 @@ class Engine:
             if isinstance(answer, Entry):
                 life.entry = answer
                 life.admitted.set()
-                self._tell_admitted(answer)
+                if answer.replaces:
+                    _log.warning("task.changed", task=answer.key)
+                self._tell_admitted(life, answer)
         return [None if isinstance(answer, Entry) else answer for answer in answers]
 
     def adopt(self, entries: Iterable[Entry]) -> None:
@@ -93,6 +96,8 @@ class Engine:
             error: What went wrong with it already.
         """
         life.began = asyncio.get_running_loop().time()
+        if life.entry is not None:
+            self._tell_admitted(life, life.entry)
         try:
             if error is not None:
                 raise error
@@ -119,8 +124,7 @@ class Engine:
         """The outcome that an earlier run stored."""
         assert life.entry is not None
         outcome = self.journal.outcome(life.entry)
-        if self.events:
-            self.events.put(TaskEnded(outcome=outcome))
+        self._tell_ended(life, outcome)
         return outcome
 
     async def _join(self, life: Life, other: Life, running: asyncio.Task[Outcome]) -> Outcome:
@@ -164,9 +168,19 @@ class Engine:
                 code=getattr(outcome.error, "code", None),
                 job_id=outcome.job_id,
             )
-        if self.events:
-            self.events.put(TaskEnded(outcome=outcome))
+        self._tell_ended(life, outcome)
         return outcome
+
+    def _tell_ended(self, life: Life, outcome: Outcome) -> None:
+        if not self.events:
+            return
+        # An earlier run's outcome knows itself who it was.
+        provider = life.provider.name if life.provider else getattr(outcome, "provider", None)
+        worked = life.began is not None and not outcome.resumed
+        seconds = asyncio.get_running_loop().time() - (life.began or 0.0) if worked else 0.0
+        self.events.put(
+            TaskEnded(time=self.events.clock(), outcome=outcome, provider=provider, seconds=seconds)
+        )
 
     def failure(self, life: Life, error: GenerationError, *, state: State | None = None) -> Failure:
         """A task's end without a result, with what is known of it."""
@@ -259,21 +273,28 @@ class Engine:
             await self.journal.planned(entry, plan)
         return plan
 
-    def _tell_admitted(self, entry: Entry) -> None:
-        if entry.replaces:
-            _log.warning("task.changed", task=entry.key)
+    def _tell_admitted(self, life: Life, entry: Entry) -> None:
+        adopted = self._adopted.get(entry.number)
+        # What was gone on with when the studio opened is known already when its turn comes.
+        known = life.announced or (adopted is not None and adopted[0] is not life)
+        if known or entry.ending is not None:
+            return
+        life.announced = True
         if self.events:
-            self.events.put(TaskAdmitted(key=entry.key, index=entry.index))
+            self.events.put(
+                TaskAdmitted(time=self.events.clock(), key=entry.key, index=entry.index)
+            )
 
     async def _rewrite(self, entry: Entry) -> Task:
         task = entry.task
         for name, rewriter in self.rewriters:
             try:
-                rewritten = await bounded(
-                    rewriter.rewrite(task),
-                    timeout_s=self.settings.stage_timeout_s,
-                    what=f"rewriter {name!r}",
-                )
+                with self.events.stage("rewrite", key=entry.key, name=name):
+                    rewritten = await bounded(
+                        rewriter.rewrite(task),
+                        timeout_s=self.settings.stage_timeout_s,
+                        what=f"rewriter {name!r}",
+                    )
                 if not isinstance(rewritten, Task):
                     raise TypeError(f"it returned {type(rewritten).__name__}, not a Task")
             except RewriteError:
@@ -302,6 +323,7 @@ class Engine:
             partial.__cause__ = errors[0]
             return self.failure(life, partial)
         assert life.provider is not None
+        assert life.began is not None
         jobs = life.jobs
         return Result(
             task=life.task,

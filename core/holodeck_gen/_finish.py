@@ -25,6 +25,7 @@ from holodeck_gen.errors import ProcessingError, StageError, StorageError
 from holodeck_gen.files import full_disk, is_full, overwrite
 
 if TYPE_CHECKING:
+    from holodeck_gen._event_queue import StageTimer
     from holodeck_gen._fetch import RawFile
     from holodeck_gen._task import Task
 
@@ -67,6 +68,7 @@ class Finisher:
         raw: RawFile,
         entry: Entry,
         *,
+        stage: StageTimer,
         made: Task,
         number: int,
         total: int,
@@ -77,6 +79,7 @@ class Finisher:
         Args:
             raw: The provider's file.
             entry: Its task.
+            stage: Times each processor and the store.
             made: What its job was to make, with who made it.
             number: Which of the task's pictures this is, from 1.
             total: How many pictures the task asked for.
@@ -91,7 +94,10 @@ class Finisher:
         try:
             facts = await self.check(raw, task, decode=not checked)
             if not self.processors:
-                return [await self._put(raw, raw.path, facts, entry, provider, number, total, "")]
+                with stage("store"):
+                    return [
+                        await self._put(raw, raw.path, facts, entry, provider, number, total, "")
+                    ]
             with tempfile.TemporaryDirectory(
                 prefix=f"{raw.path.stem}-", suffix=WORK, dir=raw.path.parent
             ) as folder:
@@ -99,13 +105,14 @@ class Finisher:
                 await asyncio.to_thread(shutil.copyfile, raw.path, first)
                 stored: list[Artifact] = []
                 async with self._room.taken((facts.width or 0) * (facts.height or 0)):
-                    files = await self._process(first, _alone(made, raw))
+                    files = await self._process(first, _alone(made, raw), stage)
                 for file in files:
                     facts = await self._inspect_made(file, task, raw.media_type)
                     extra = file.stem.removeprefix(first.stem)
-                    stored.append(
-                        await self._put(raw, file, facts, entry, provider, number, total, extra)
-                    )
+                    with stage("store"):
+                        stored.append(
+                            await self._put(raw, file, facts, entry, provider, number, total, extra)
+                        )
                 return stored
         except OSError as error:
             if is_full(error):
@@ -145,13 +152,14 @@ class Finisher:
         )
         return await asyncio.to_thread(inspect_file, path, kind=kind, declared=declared)
 
-    async def _process(self, first: Path, task: Task) -> list[Path]:
+    async def _process(self, first: Path, task: Task, stage: StageTimer) -> list[Path]:
         files = [first]
         seals = Seals(task=task.id)
         for name, processor in self.processors:
             done: list[Path] = []
             for file in files:
-                done += await self._apply(name, processor, file, task)
+                with stage("process", name=name):
+                    done += await self._apply(name, processor, file, task)
             files = done
             await seals.after(name, processor, files)
         return files

@@ -17,6 +17,7 @@ from holodeck_gen._artifact import Cost
 from holodeck_gen._berth import Berth, MovesOnError
 from holodeck_gen._calls import bounded, words
 from holodeck_gen._charge import Charge, untracked
+from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._gate import Gate, Slot
 from holodeck_gen._journal import PartKey
 from holodeck_gen._log import Logger
@@ -32,9 +33,11 @@ from holodeck_gen.errors import (
     SlotRefusedError,
     SubmitUncertainError,
 )
-from holodeck_gen.events import EventQueue, JobEnded, RequestRetried
+from holodeck_gen.events import JobEnded, RequestRetried, Stage
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from holodeck_gen._poll_desk import Timetable
     from holodeck_gen._values import JsonObject
 
@@ -136,19 +139,23 @@ class Job:
         """
         clock = asyncio.get_running_loop().time
         began = clock()
+        # A slot may have been waited for before there was a job.
+        waits_since = began - (self.berth.wait_s if self.berth else 0.0)
         place = partial(self.gate.slot, key=self.key.submit_key, priority=priority, group=group)
         self._next_slot = place
         while True:
             self.account.check()
             if self._slot is None and self.berth:
                 self._slot = self.berth.take()
-            await self.seat()
+            with self.stage("wait", began=waits_since):
+                await self.seat()
             self.wait_s = clock() - began + (self.berth.wait_s if self.berth else 0.0)
             # Once it has had a slot, it comes first.
             self._next_slot = partial(place, again=True)
             try:
                 return await self._hold(partial(self._submit, request, submits), clock())
             except SlotRefusedError:
+                waits_since = clock()
                 elsewhere = self.berth is not None and self.berth.others and not self.lost
                 if self.open or elsewhere:
                     # It came for a poll: this job exists. Or another account may have room.
@@ -199,7 +206,7 @@ class Job:
             status = await submit() if submit else None
             if status is None:
                 accepted = accepted if self.accepted is None else self.accepted
-                with self.account.health.watching():
+                with self.account.health.watching(), self.stage("job"):
                     status = await self._poller().until_final(accepted, resumed=submit is None)
             self._ended = True
             self.cost = status.cost
@@ -334,6 +341,7 @@ class Job:
         if self.events:
             self.events.put(
                 RequestRetried(
+                    time=self.events.clock(),
                     key=self.key.task,
                     part=self.key.index,
                     provider=self.provider.name,
@@ -343,6 +351,13 @@ class Job:
                     wait_s=wait_s,
                 )
             )
+
+    def stage(
+        self, stage: Stage, *, name: str | None = None, began: float | None = None
+    ) -> AbstractContextManager[None]:
+        """Time a stage of this part. As `EventQueue.stage`."""
+        task, part = self.key.task, self.key.index
+        return self.events.stage(stage, key=task, part=part, name=name, began=began)
 
     def _poller(self) -> Poller:
         def on_retry(error: RetryableError, wait_s: float) -> None:
@@ -373,6 +388,7 @@ class Job:
         if self.events:
             self.events.put(
                 JobEnded(
+                    time=self.events.clock(),
                     key=self.key.task,
                     part=self.key.index,
                     provider=self.provider.name,
@@ -381,6 +397,7 @@ class Job:
                     seconds=self.run_s,
                     held=self.gate.held,
                     ceiling=self.gate.ceiling,
+                    cost=self.charge.counted(status.cost),
                 )
             )
 

@@ -15,6 +15,7 @@ from holodeck_gen._budget import Budget
 from holodeck_gen._cache import Cache
 from holodeck_gen._charge import Charge
 from holodeck_gen._delivery import Delivery, Part, as_recorded
+from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._fetch import Fetcher, RawFile
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job, Submits
@@ -42,7 +43,6 @@ from holodeck_gen.errors import (
     StorageError,
     SubmitUncertainError,
 )
-from holodeck_gen.events import EventQueue
 
 _log = Logger("holodeck_gen.part")
 
@@ -77,10 +77,12 @@ class Life:
     provider: Provider | None = None
     jobs: list[Job] = attrs.field(factory=list)
     deliveries: list[Delivery] = attrs.field(factory=list)
-    began: float = 0.0
+    began: float | None = None
     held: bool = False
     berth: Berth | None = None
     admitted: asyncio.Event = attrs.field(factory=asyncio.Event)
+    #: Whether observers know of it.
+    announced: bool = False
 
     @property
     def key(self) -> str:

@@ -20,7 +20,7 @@ from holodeck_gen.errors import (
 if TYPE_CHECKING:
     from holodeck_gen._values import JsonObject
 
-Kind: TypeAlias = Literal["provider", "expander", "rewriter", "processor", "store"]
+Kind: TypeAlias = Literal["provider", "expander", "rewriter", "processor", "store", "observer"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 #: Called as ``factory(options, ctx)`` inside the running loop; `options` is an instance of

@@ -38,6 +38,16 @@ _METHOD: dict[Kind, str] = {
     "rewriter": "rewrite",
     "processor": "__call__",
     "store": "put",
+    "observer": "__call__",
+}
+
+
+#: The setting that lists the stages of a kind.
+_SETTING: dict[Kind, str] = {
+    "expander": "expand",
+    "rewriter": "rewrite",
+    "processor": "process",
+    "observer": "observe",
 }
 
 
@@ -76,7 +86,7 @@ class Resolver:
 
     def stages(self, kind: Kind, given: Sequence[Named] | None) -> list[tuple[str, Named]]:
         """Stages of one kind with their names, in order."""
-        setting = {"expander": "expand", "rewriter": "rewrite", "processor": "process"}[kind]
+        setting = _SETTING[kind]
         named = self.config.get(setting, ()) if given is None else given
         if isinstance(named, str):
             raise ConfigError(f"{setting} is a list, also where there is only one: [{named!r}]")
@@ -134,13 +144,13 @@ class Resolver:
         options = self.registry.find("store", store).options
         return options is not None and "url" in attrs.fields_dict(options)
 
-    def observers(self) -> list[Observer]:
-        """Observers of the plugins that are loaded, and of those that were asked for by name."""
+    def observers(self) -> list[tuple[str, Observer]]:
+        """The hooks ``on_event`` of the plugins that are loaded or were asked for by name."""
         plugins = self.registry.plugins
         for name in plugins.only or ():
             plugins.load(name)
-        found = [plugins.implementation(each, "on_event") for each in plugins.loaded()]
-        return [_by_name(observer) for observer in found if observer is not None]
+        found = [(each, plugins.implementation(each, "on_event")) for each in plugins.loaded()]
+        return [(_name_of(each), _by_name(hook)) for each, hook in found if hook is not None]
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -194,6 +204,11 @@ class Maker:
     def store(self, resolved: Named) -> Any:
         """The store."""
         return self._make(resolved)
+
+    def observer(self, resolved: Named) -> Observer:
+        """The observer."""
+        made: Observer = self._make(resolved)
+        return made
 
     async def aclose(self) -> None:
         """Close what was made here; what the caller handed in ready is the caller's."""

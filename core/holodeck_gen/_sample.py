@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import attrs
 
+from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._gate import LocalGate
 from holodeck_gen._pace import Pace
 from holodeck_gen.events import SlotsSampled
@@ -24,7 +23,7 @@ class Sampler:
         gate: Whose figures these are.
         submits: The account's pace of submits.
         polls: And of polls.
-        tell: Told of each sample; None where nobody listens.
+        events: Where samples go.
     """
 
     account: str
@@ -32,7 +31,7 @@ class Sampler:
     gate: LocalGate
     submits: Pace
     polls: Pace
-    tell: Callable[[SlotsSampled], None] | None = None
+    events: EventQueue
     _told_at: float = attrs.field(default=float("-inf"), init=False)
     _counted_at: float | None = attrs.field(default=None, init=False)
     _counts: tuple[int, int] = attrs.field(default=(0, 0), init=False)
@@ -40,20 +39,21 @@ class Sampler:
 
     def changed(self, now: float) -> None:
         """Something is different at the gate since this loop time."""
-        if self.tell is not None and now >= self._told_at + INTERVAL_S:
+        if self.events and now >= self._told_at + INTERVAL_S:
             self._told_at = now
-            self.tell(self.sample(now))
+            self.events.put(self.sample(now))
 
     def close(self, now: float) -> None:
         """Tell how it ended."""
-        if self.tell is not None:
-            self.tell(self.sample(now))
+        if self.events:
+            self.events.put(self.sample(now))
 
     def sample(self, now: float) -> SlotsSampled:
         """The figures at this loop time."""
         self._count(now)
         gate, meter = self.gate, self.gate.meter
         return SlotsSampled(
+            time=self.events.clock(),
             account=self.account,
             quota=self.quota,
             taken=gate.held,

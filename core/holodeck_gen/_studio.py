@@ -34,12 +34,13 @@ if TYPE_CHECKING:
     import httpx
 
     from holodeck_gen._artifact import Cost
+    from holodeck_gen._event_queue import EventQueue
     from holodeck_gen._place import JournalChoice
     from holodeck_gen._provider import Prepared, Provider
     from holodeck_gen._resolve import Named
     from holodeck_gen._resume import Resume
     from holodeck_gen._stages import Expander, Processor, Rewriter
-    from holodeck_gen.events import EventQueue, Observer, SlotsSampled
+    from holodeck_gen.events import Observer, SlotsSampled
 
 
 class AsyncStudio:
@@ -75,13 +76,14 @@ class AsyncStudio:
         expand: Names or objects of expanders, in order.
         rewrite: Names or objects of rewriters, in order.
         process: Names of processors, or functions, in order.
+        observe: Names of observers, or functions that take an event; see `holodeck_gen.events`.
         on_uncertain: ``"hold"``, or ``"resubmit"``, which may pay twice.
         attempts: Tries of one request in all.
         backoff_s: Seconds before the second try.
         request_timeout_s: Seconds for one submit or poll; None means the provider's figure.
         job_timeout_s: Seconds until a job is overdue; None means the provider's figure.
         outage_s: Seconds without a good answer of the service after which the run pauses.
-        on_event: Called with every event, in a thread of its own.
+        on_event: One more observer.
         config: Where unset arguments come from; None means the files and environment.
         registry: Names of providers and stages; None means the installed plugins.
         transport: Replaces the network.
@@ -112,6 +114,7 @@ class AsyncStudio:
         expand: Sequence[str | Expander] | None = None,
         rewrite: Sequence[str | Rewriter] | None = None,
         process: Sequence[str | Processor] | None = None,
+        observe: Sequence[str | Observer] | None = None,
         on_uncertain: OnUncertain | None = None,
         attempts: int | None = None,
         backoff_s: float | None = None,
@@ -148,6 +151,7 @@ class AsyncStudio:
             expand=expand,
             rewrite=rewrite,
             process=process,
+            observe=observe,
             journal_choice=journal,
             resume=resume or config.get("resume", "if-possible"),
             retry=Retry(
@@ -155,7 +159,7 @@ class AsyncStudio:
                 uncertain=bool(retry_uncertain) if some else frozenset(retry_uncertain),  # type: ignore[arg-type]
             ),
             cache=_cache(cache or config.get("cache"), cache_reuse or config.get("cache_reuse")),
-            observers=[on_event] if on_event else [],
+            on_event=on_event,
             transport=transport,
             spawn=self._background.spawn,
         )

@@ -14,6 +14,7 @@ import attrs
 
 from holodeck_gen._berth import MovesOnError
 from holodeck_gen._calls import bounded, finish, words
+from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._journal import Journal
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import JobRef, JobStatus
@@ -30,7 +31,7 @@ from holodeck_gen.errors import (
     SubmitUncertainError,
     TransientError,
 )
-from holodeck_gen.events import EventQueue, JobSubmitted
+from holodeck_gen.events import JobSubmitted
 
 if TYPE_CHECKING:
     from holodeck_gen._health import Visit
@@ -142,11 +143,12 @@ class Submitter:
         sent = await pace.departure()
         job.sending()
         try:
-            answer = await bounded(
-                job.provider.submit(request, key=job.key.submit_key),
-                timeout_s=self.settings.request_timeout(job.provider.limits),
-                what=f"submit of {job.provider.name}",
-            )
+            with job.stage("submit"):
+                answer = await bounded(
+                    job.provider.submit(request, key=job.key.submit_key),
+                    timeout_s=self.settings.request_timeout(job.provider.limits),
+                    what=f"submit of {job.provider.name}",
+                )
             if not isinstance(answer, JobRef) and not (
                 isinstance(answer, JobStatus) and answer.final
             ):
@@ -185,6 +187,7 @@ class Submitter:
         if self.events:
             self.events.put(
                 JobSubmitted(
+                    time=self.events.clock(),
                     key=job.key.task,
                     part=job.key.index,
                     provider=job.provider.name,

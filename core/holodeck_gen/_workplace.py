@@ -19,6 +19,7 @@ from holodeck_gen._cache import Cache
 from holodeck_gen._config import Config
 from holodeck_gen._draft import Drafts
 from holodeck_gen._engine import Engine
+from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._fetch import Fetcher
 from holodeck_gen._finish import Finisher
 from holodeck_gen._http import Clients
@@ -30,7 +31,7 @@ from holodeck_gen._part import PartRunner
 from holodeck_gen._place import JournalChoice, Place, choose_place
 from holodeck_gen._prices import Prices
 from holodeck_gen._provider import Provider
-from holodeck_gen._registry import Registry
+from holodeck_gen._registry import Configured, Registry
 from holodeck_gen._remote import canonical, is_remote
 from holodeck_gen._resolve import Maker, Named, Resolver
 from holodeck_gen._resume import Resume, begin
@@ -39,7 +40,7 @@ from holodeck_gen._seating import Seating, left_in, steady_clock
 from holodeck_gen._settings import Settings
 from holodeck_gen._store import StoreNote, check_store
 from holodeck_gen.errors import ConfigError, GenerationError, PausedError
-from holodeck_gen.events import EventQueue, Observer
+from holodeck_gen.events import Observer
 
 if TYPE_CHECKING:
     import httpx
@@ -78,11 +79,12 @@ class Workplace:
     expand: Sequence[Named] | None
     rewrite: Sequence[Named] | None
     process: Sequence[Named] | None
+    observe: Sequence[Named] | None
     journal_choice: Journal | JournalChoice
     resume: Resume
     retry: Retry
     cache: Cache | None
-    observers: Sequence[Observer]
+    on_event: Observer | None
     transport: httpx.AsyncBaseTransport | None
     #: Starts what is waited for when the work ends.
     spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
@@ -116,6 +118,7 @@ class Workplace:
             "expander": self._resolver.stages("expander", self.expand),
             "rewriter": self._resolver.stages("rewriter", self.rewrite),
             "processor": self._resolver.stages("processor", self.process),
+            "observer": self._resolver.stages("observer", self.observe),
         }
         if self.output is None:
             self.output = self.config.get("output")
@@ -150,6 +153,9 @@ class Workplace:
             self.expanders = self._maker.stages(self._stages["expander"])
             rewriters = self._maker.stages(self._stages["rewriter"])
             processors = self._maker.stages(self._stages["processor"])
+            self.events = EventQueue(steady_clock())
+            undo.push_async_callback(asyncio.to_thread, self.events.close)
+            self._observe()
             self.place = await asyncio.to_thread(self._choose_place)
             store = self._maker.store(self.store or self._resolver.store_at(self.place.output))
             self.kept_at = StoreNote.of(None, store).where
@@ -162,7 +168,6 @@ class Workplace:
             limit = self.settings.budget
             before = await self.journal.spending() if limit else Spending()
             self.budget = Budget(limit=limit, before=before)
-            self.events = EventQueue([*self.observers, *self._resolver.observers()])
             self.seating = await self._take_seats()
             undo.push_async_callback(asyncio.to_thread, self.seating.close)
             self.accounts = Accounts(
@@ -170,7 +175,7 @@ class Workplace:
                 seating=self.seating,
                 outage_s=self.settings.outage_s,
                 on_pause=self.journal.note_pause,
-                on_sample=self.events.put if self.events else None,
+                events=self.events,
             )
             parts = self._parts(store, processors)
             self.engine = Engine(
@@ -239,6 +244,20 @@ class Workplace:
             " run has; run it with that account to get what is paid for",
             reason="the account has changed",
         )
+
+    def _observe(self) -> None:
+        """Let everybody who wants to know have the events."""
+        if self.on_event is not None:
+            self.events.add("on_event", self.on_event)
+        for name, observer in self._resolver.observers():
+            self.events.add(name, observer)
+        for name, resolved in self._stages["observer"]:
+            observer = self._maker.observer(resolved)
+            # What the caller handed in ready is the caller's, and may serve other studios.
+            ours = isinstance(resolved, Configured)
+            self.events.add(
+                name, observer, close=getattr(observer, "close", None) if ours else None
+            )
 
     async def _take_seats(self) -> Seating:
         """Learn which slots are taken, before anything is submitted."""

@@ -1,36 +1,80 @@
-"""What happens in a run, as values; observers receive them in a thread of their own."""
+"""What happens in a run, as values.
+
+Whoever wants to know is an observer: a function that takes an event. Each has a thread of its own
+and gets the events in the order in which they happened; see `EventQueue`. The fields of every
+event, what comes before what, and what may be missing: docs/reference/events.md.
+"""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import attrs
 
-from holodeck_gen._log import Logger
+from holodeck_gen._artifact import Cost
 from holodeck_gen._outcome import Outcome
-from holodeck_gen._values import in_order
 
-_log = Logger("holodeck_gen.events")
-
-#: Events that wait for slow observers; more are dropped and counted.
-QUEUE_SIZE = 10_000
+#: What a task goes through, in this order; `StageEnded` says what each is.
+Stage: TypeAlias = Literal["rewrite", "wait", "submit", "job", "fetch", "process", "store"]
 
 
 @attrs.frozen(kw_only=True)
 class TaskAdmitted:
-    """A task was taken in."""
+    """A task was taken in, or is gone on with.
 
+    Attributes:
+        time: When, in seconds since the epoch.
+        key: What identifies the task on resume: its id, or a digest and an occurrence number.
+        index: Its place in the input, from 0.
+    """
+
+    time: float
     key: str
     index: int
 
 
 @attrs.frozen(kw_only=True)
-class JobSubmitted:
-    """The provider accepted a job."""
+class StageEnded:
+    """A task has been through a stage, successfully or not.
 
+    Attributes:
+        time: When it ended, in seconds since the epoch.
+        key: Of the task.
+        part: Which job's share of the task, from 0; None where it is the whole task's.
+        stage: ``rewrite``: one rewriter. ``wait``: for a free job slot. ``submit``: one request
+            that begins a job. ``job``: from the accepted submit, or from the start of this run,
+            to the poll that saw the end. ``fetch``: bringing what a job made to this machine.
+            ``process``: one processor with one file. ``store``: one file.
+        name: The rewriter's or processor's name; None for other stages.
+        seconds: How long it took.
+        error: The name of the error's class; None where there was none. ``CancelledError`` where
+            the task was stopped.
+    """
+
+    time: float
+    key: str
+    part: int | None
+    stage: Stage
+    name: str | None
+    seconds: float
+    error: str | None
+
+
+@attrs.frozen(kw_only=True)
+class JobSubmitted:
+    """The provider accepted a job.
+
+    Attributes:
+        time: When, in seconds since the epoch.
+        key: Of the task.
+        part: Which job's share of the task, from 0.
+        provider: The provider's name.
+        job_id: The provider's id; None where the answer came at once, without a job.
+        attempt: How many submits were sent for this part.
+    """
+
+    time: float
     key: str
     part: int
     provider: str
@@ -40,13 +84,21 @@ class JobSubmitted:
 
 @attrs.frozen(kw_only=True)
 class RequestRetried:
-    """A request was refused or failed and will be repeated.
+    """A submit or poll was refused or failed and will be repeated.
 
     Attributes:
-        error: The name of the error's class.
+        time: When it failed, in seconds since the epoch.
+        key: Of the task.
+        part: Which job's share of the task, from 0.
+        provider: The provider's name.
+        action: ``submit`` or ``poll``.
+        error: The name of the error's class: ``SlotRefusedError`` for one job too many,
+            ``ThrottledError`` for one request too many.
+        code: The service's code, if it gave one.
         wait_s: Seconds until then.
     """
 
+    time: float
     key: str
     part: int
     provider: str
@@ -61,11 +113,20 @@ class JobEnded:
     """A job reached its end and its slot is free.
 
     Attributes:
-        seconds: From the submit's answer to the poll that saw the end.
+        time: When its end was seen, in seconds since the epoch.
+        key: Of the task.
+        part: Which job's share of the task, from 0.
+        provider: The provider's name.
+        job_id: The provider's id; None where the answer came at once, without a job.
+        phase: ``done`` or ``failed``.
+        seconds: From the submit's answer, also in an earlier run, to the poll that saw the end.
         held: Slots still taken.
         ceiling: Slots allowed now.
+        cost: What a budget counts for it: what the provider says that it cost or, where it does
+            not say, its price; None where neither is known.
     """
 
+    time: float
     key: str
     part: int
     provider: str
@@ -74,6 +135,7 @@ class JobEnded:
     seconds: float
     held: int
     ceiling: int
+    cost: Cost | None
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +143,7 @@ class SlotsSampled:
     """How the job slots of one account are used; at most once a second, when something changes.
 
     Attributes:
+        time: When, in seconds since the epoch.
         account: The provider's `account_key`.
         quota: The provider's `quota_key`: which of the account's slots these are.
         taken: Slots with a job now.
@@ -94,6 +157,7 @@ class SlotsSampled:
         poll_rate: Polls sent a second, likewise.
     """
 
+    time: float
     account: str
     quota: str
     taken: int
@@ -112,61 +176,61 @@ class SlotsSampled:
 
 
 @attrs.frozen(kw_only=True)
-class TaskEnded:
-    """A task reached its outcome."""
+class AccountPaused:
+    """Nothing more is submitted at an account in this run.
 
+    Attributes:
+        time: When, in seconds since the epoch.
+        account: The provider's `account_key`.
+        reason: Why, in words.
+        resume_after_s: Seconds after which it may be tried again, where that is known.
+    """
+
+    time: float
+    account: str
+    reason: str
+    resume_after_s: float | None
+
+
+@attrs.frozen(kw_only=True)
+class TaskEnded:
+    """A task reached its outcome.
+
+    Attributes:
+        time: When, in seconds since the epoch.
+        outcome: A `Result` or a `Failure`; `resumed` is true where an earlier run made it.
+        provider: The name of the provider that it was put to last; None where there was none.
+        seconds: Since its work began in this run; 0 where an earlier run made it.
+    """
+
+    time: float
     outcome: Outcome
+    provider: str | None
+    seconds: float
+
+
+@attrs.frozen(kw_only=True)
+class EventsDropped:
+    """The observer was too slow, and events are missing here.
+
+    Attributes:
+        time: When there was room again, in seconds since the epoch.
+        count: How many are missing since the last event of this kind.
+    """
+
+    time: float
+    count: int
 
 
 Event: TypeAlias = (
-    TaskAdmitted | JobSubmitted | RequestRetried | JobEnded | SlotsSampled | TaskEnded
+    TaskAdmitted
+    | StageEnded
+    | JobSubmitted
+    | RequestRetried
+    | JobEnded
+    | SlotsSampled
+    | AccountPaused
+    | TaskEnded
+    | EventsDropped
 )
-Observer: TypeAlias = Callable[[Event], None]
-
-
-@attrs.define(eq=False)
-class EventQueue:
-    """Carries events from the loop to the observers; never blocks the loop."""
-
-    observers: Sequence[Observer] = attrs.field(converter=in_order)
-    dropped: int = attrs.field(default=0, init=False)
-    _queue: queue.Queue[Event | None] = attrs.field(
-        factory=lambda: queue.Queue(QUEUE_SIZE), init=False
-    )
-    _thread: threading.Thread | None = attrs.field(default=None, init=False)
-
-    def __bool__(self) -> bool:
-        """Whether anybody listens; ask before building an event."""
-        return bool(self.observers)
-
-    def put(self, event: Event) -> None:
-        """Hand over an event."""
-        if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._deliver, name="holodeck-gen-events", daemon=True
-            )
-            self._thread.start()
-        try:
-            self._queue.put_nowait(event)
-        except queue.Full:
-            self.dropped += 1
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Deliver what waits, for at most so many seconds. Blocks: call it in a thread."""
-        if self._thread is None:
-            return
-        try:
-            self._queue.put(None, timeout=timeout_s)
-        except queue.Full:
-            self.dropped += self._queue.qsize()
-        self._thread.join(timeout_s)
-        if self.dropped:
-            _log.warning("events.dropped", count=self.dropped)
-
-    def _deliver(self) -> None:
-        while (event := self._queue.get()) is not None:
-            for observer in self.observers:
-                try:
-                    observer(event)
-                except Exception as error:
-                    _log.warning("events.observer_failed", error=repr(error))
+Observer: TypeAlias = Callable[[Event], object]

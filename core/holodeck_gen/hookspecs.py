@@ -42,6 +42,11 @@ def register_stores(register: Register) -> None:
 
 
 @hookspec
+def register_observers(register: Register) -> None:
+    """Call ``register`` for each observer: something that is called with events."""
+
+
+@hookspec
 def register_commands(cli: click.Group) -> None:
     """Add commands to the command line."""
 

@@ -844,6 +844,7 @@ class TestSummary:
     def test_how_busy_the_slots_were_is_in_the_last_line_and_beside_the_bar(self) -> None:
         slots = [
             SlotsSampled(
+                time=0.0,
                 account="a",
                 quota=quota,
                 taken=taken,

@@ -143,7 +143,7 @@ def _plugin(registry: Registry, name: str) -> dict[str, Any]:
     if name in registry.plugins.broken:
         return {**facts, "broken": one_line(str(registry.plugins.broken[name]))}
     facts["registers"] = [_registration(each) for each in registrations]
-    for hook, kind in (("register_commands", "commands"), ("on_event", "observer")):
+    for hook, kind in (("register_commands", "commands"), ("on_event", "events")):
         if loaded is not None and registry.plugins.implementation(loaded, hook):
             facts["registers"].append({"kind": kind, "name": "", "summary": "", "options": []})
     return facts
@@ -174,7 +174,7 @@ def _print_plugin(plugin: dict[str, Any]) -> None:
         if each["options"]:
             rows = (tuple(option.values()) for option in each["options"])
             _table(("OPTION", "TYPE", "DEFAULT", "MEANING"), rows)
-        elif each["kind"] not in ("commands", "observer"):
+        elif each["kind"] not in ("commands", "events"):
             click.echo("no options")
 
 

@@ -22,7 +22,7 @@ _Command: TypeAlias = Callable[..., Any]
 #: Task fields that an option sets where a task says nothing.
 _FIELDS = ("kind", "model", "size", "seed", "n", "style", "negative_prompt")
 _SETTINGS = ("provider", "concurrency", "budget", "store", "journal")
-_LISTS = ("rewrite", "expand", "process")
+_LISTS = ("rewrite", "expand", "process", "observe")
 
 
 @attrs.frozen(kw_only=True)
@@ -163,6 +163,7 @@ _WORK = (
     click.option("--process", multiple=True, metavar="NAME", help="Change finished files."),
     click.option("--store", metavar="NAME", help="Where finished files are kept."),
     click.option("--journal", metavar="FOLDER", help="Where the work is remembered."),
+    click.option("--observe", multiple=True, metavar="NAME", help="Show how the work goes on."),
     click.option(
         "--option",
         "options",
