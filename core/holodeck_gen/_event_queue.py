@@ -190,7 +190,11 @@ class _Feed:
         if self._thread.is_alive():
             self._late = True
             self.dropped += self._queue.qsize()
-            _log.warning("events.observer_still_busy", observer=self.name)
+            _log.warning(
+                "events.observer_still_busy",
+                observer=self.name,
+                hint="what it had still to tell may be lost; the results are not",
+            )
         if self.dropped:
             _log.warning("events.dropped", observer=self.name, count=self.dropped)
         if self.failures > 1:

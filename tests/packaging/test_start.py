@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-HEAVY = {"PIL", "aiohttp", "httpx", "numpy"}
+HEAVY = {"PIL", "aiohttp", "httpx", "numpy", "opentelemetry", "prometheus_client"}
 COMMAND = "from holodeck_gen._cli._app import cli\ncli({!r}, standalone_mode=False)"
 
 
