@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 import holodeck_gen as hg
 from helpers import collect, failure_of, opened
 from holodeck_gen import events
+from holodeck_gen._collect import Collector
 from holodeck_gen._event_queue import EventQueue
 from holodeck_gen.events import (
     AccountPaused,
@@ -98,6 +99,26 @@ class TestWhatIsTold:
             assert end.time - end.seconds - 1e-5 <= stage.time - stage.seconds
             assert stage.time <= end.time
 
+    def test_nothing_comes_before_an_admission_or_after_an_end(self) -> None:
+        provider = ScriptedProvider(
+            scripts={
+                "rude": Script(submits=[hg.errors.ContentRejectedError("no")]),
+                "bad": Script(error=hg.errors.JobFailedError("no")),
+                "endless": Script(job_s=float("inf")),
+                "busy": Script(submits=[hg.errors.SlotRefusedError("full")]),
+                "lost": Script(submits=["lose"]),
+            }
+        )
+        tasks = [hg.Task(prompt, id=prompt, n=2) for prompt in provider.scripts]
+        seen = observed(*tasks, provider=provider, process=[same], concurrency=20)
+        for task in tasks:
+            own = [event for event in seen if getattr(event, "key", None) == task.id]
+            ends = [e for e in seen if isinstance(e, TaskEnded) and e.outcome.key == task.id]
+            assert isinstance(own[0], TaskAdmitted)
+            assert [told(event) for event in own].count("TaskAdmitted") == 1
+            assert len(ends) == 1
+            assert seen.index(ends[0]) > seen.index(own[-1])
+
     def test_each_part_tells_which_it_is(self) -> None:
         seen = observed(hg.Task("a", n=2))
         jobs = [event for event in seen if isinstance(event, StageEnded) and event.stage == "job"]
@@ -175,6 +196,22 @@ class TestResumed:
         assert admitted == ended == {"cat": 1, "dog": 1}
         cats = [told(e) for e in seen if getattr(e, "key", None) == "cat"]
         assert cats == ["TaskAdmitted", "job", "JobEnded", "fetch", "store"]
+
+    def test_collect_is_observed_as_the_configuration_says(self, tmp_path: Path) -> None:
+        runs, seen = Runs(tmp_path), list[Event]()
+        runs.killed(CAT, after_s=5.0)
+        registry = hg.Registry()
+        registry.register("observer", "mine", lambda _options, _ctx: seen.append)
+        collector = Collector(
+            journal=runs.journal,
+            provider=runs.provider,
+            config=hg.Config.of({"observe": ["mine"]}, environ={}),
+            registry=registry,
+        )
+        [outcome] = run_virtual(collect(collector.outcomes()))
+        assert outcome.ok
+        of_task = [told(event) for event in seen if not isinstance(event, SlotsSampled)]
+        assert of_task == ["TaskAdmitted", "job", "JobEnded", "fetch", "store", "TaskEnded"]
 
     def test_what_an_earlier_run_has_ended_only_ends(self, tmp_path: Path) -> None:
         runs, seen = Runs(tmp_path), list[Event]()

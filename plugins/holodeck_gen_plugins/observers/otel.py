@@ -44,13 +44,14 @@ class Otel:
     Args:
         tracer_provider: Where spans go; None makes none.
         meter_provider: Where figures go; None counts nothing.
+        on_close: Called at the end.
     """
 
     tracer_provider: TracerProvider | None = None
     meter_provider: MeterProvider | None = None
+    on_close: Callable[[], object] = lambda: None
     _spans: OtelSpans | None = attrs.field(default=None, init=False)
     _metrics: OtelMetrics | None = attrs.field(default=None, init=False)
-    _closing: ExitStack = attrs.field(factory=ExitStack, init=False)
 
     def __attrs_post_init__(self) -> None:
         from holodeck_gen_plugins.observers._otel_metrics import OtelMetrics
@@ -63,10 +64,6 @@ class Otel:
             meter = self.meter_provider.get_meter(_SCOPE, hg.__version__)
             self._metrics = OtelMetrics(meter)
 
-    def at_close(self, callback: Callable[[], object]) -> None:
-        """Call it when everything is told."""
-        self._closing.callback(callback)
-
     def __call__(self, event: events.Event) -> None:
         """Tell one event. As `holodeck_gen.events.Observer`."""
         if self._metrics is not None:
@@ -75,10 +72,10 @@ class Otel:
             self._spans(event)
 
     def close(self) -> None:
-        """Send what was told, as far as it is ours to send."""
+        """Take back what is only true while the studio is open."""
         if self._metrics is not None:
             self._metrics.close()
-        self._closing.close()
+        self.on_close()
 
 
 def make_otel(options: OtelOptions | None, ctx: hg.Context) -> Otel:
@@ -94,16 +91,19 @@ def make_otel(options: OtelOptions | None, ctx: hg.Context) -> Otel:
         raise missing("otel", "opentelemetry-sdk") from error
     options = options or OtelOptions()
     # Its own variables, from the true environment: the rest of them the SDK reads there as well.
-    tracers = setup.tracers(os.environ, ctx) if options.traces else None
-    meters = setup.meters(os.environ, ctx) if options.metrics else None
-    observer = Otel(
-        tracer_provider=tracers[0] if tracers else None,
-        meter_provider=meters[0] if meters else None,
-    )
-    for provider, ours in (each for each in (tracers, meters) if each is not None):
-        if ours:
-            observer.at_close(provider.shutdown)
-    return observer
+    with ExitStack() as undo:
+        tracers = meters = None
+        if options.traces:
+            tracers, new = setup.tracers(os.environ, ctx)
+            if new:
+                undo.callback(tracers.shutdown)
+        if options.metrics:
+            meters, new = setup.meters(os.environ, ctx)
+            if new:
+                undo.callback(meters.shutdown)
+        # What was made here sends at its end what it still has.
+        close = undo.pop_all().close
+    return Otel(tracer_provider=tracers, meter_provider=meters, on_close=close)
 
 
 @hg.hookimpl
