@@ -110,6 +110,11 @@ def error_from_json(data: JsonObject) -> GenerationError:
     return error if isinstance(error, GenerationError) else GenerationError(message)
 
 
+def _dict(value: Mapping[str, Any]) -> dict[str, Any]:
+    # As `dict(value)`, which asks an immutable mapping for each key.
+    return dict(value.items())
+
+
 @cache
 def _ending_hook(ok: bool) -> Callable[[Outcome], dict[str, Any]]:
     omit = cattrs.override(omit=True)
@@ -122,19 +127,36 @@ def _ending_hook(ok: bool) -> Callable[[Outcome], dict[str, Any]]:
 def _flat_hook(cls: type) -> Callable[[Any], Any]:
     if attrs.has(cls):
         return _flat(cls, {})
-    return dict if issubclass(cls, Mapping) else to_json
+    return _dict if issubclass(cls, Mapping) else to_json
 
 
 def _flat(cls: type, overrides: dict[str, Any]) -> Callable[[Any], dict[str, Any]]:
     # A default that has to be made anew for each comparison costs more than its few characters.
-    costly = {
-        field.name: cattrs.override(omit_if_default=False)
-        for field in attrs.fields(cls)
-        if field.converter is not None
-    }
-    return make_dict_unstructure_fn(
-        cls, _flat_converter(), _cattrs_omit_if_default=True, **{**costly, **overrides}
+    costly = [field for field in attrs.fields(cls) if field.converter is not None]
+    objects = [each.name for each in costly if each.name not in overrides and _is_object(each)]
+    kept = {each.name: cattrs.override(omit_if_default=False) for each in costly}
+    apart = dict.fromkeys(objects, cattrs.override(omit=True))
+    flat: Callable[[Any], dict[str, Any]] = make_dict_unstructure_fn(
+        cls, _flat_converter(), _cattrs_omit_if_default=True, **{**kept, **apart, **overrides}
     )
+    # What makes two tasks the same is told by this; it must be as it always was.
+    empty = cls is Task
+
+    def with_objects(value: Any) -> dict[str, Any]:
+        made = flat(value)
+        for name in objects:
+            # For each mapping that is no dict, the writer of the text has to ask.
+            if (content := getattr(value, name)) or empty:
+                made[name] = _dict(content)
+        return made
+
+    return with_objects if objects else flat
+
+
+def _is_object(field: attrs.Attribute[Any]) -> bool:
+    """Whether a field holds a JSON object, which is empty unless something is said."""
+    converter: Any = field.converter
+    return field.default is not attrs.NOTHING and converter(field.default) == {}
 
 
 @cache

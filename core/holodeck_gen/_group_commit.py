@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 
+from holodeck_gen._batch import Answer, Batch, Question, Survey
 from holodeck_gen._journal_file import RESERVE, translate, translated
-from holodeck_gen._journal_writes import Write
 from holodeck_gen._log import Logger
-from holodeck_gen.errors import GenerationError, JournalCorruptError
+from holodeck_gen.errors import GenerationError
+
+if TYPE_CHECKING:
+    from holodeck_gen._journal_writes import Write
 
 T = TypeVar("T")
-#: Asks inside the transaction, and may write there.
-Question: TypeAlias = Callable[[], T]
-#: A row, or a question; and who waits until that is durable.
-_Waiting: TypeAlias = "tuple[Write | Question[Any], asyncio.Future[Any] | None]"
+A = TypeVar("A")
 
 #: Rows and questions in one transaction; more would keep the loop from its other work.
 MAX_BATCH = 256
@@ -41,8 +42,15 @@ class Commits(Protocol):
         """
         ...
 
-    async def tell(self, write: Write) -> None:
-        """Write a row; returns when that is durable. Raises as `run`."""
+    async def ask(self, survey: Survey[A, T], about: A) -> T:
+        """As `run`; who asks the same in one transaction is answered by one call."""
+        ...
+
+    def tell(self, write: Write) -> Awaitable[None]:
+        """Write a row in its turn; whoever waits for that waits until it is durable.
+
+        Raises as `run`.
+        """
         ...
 
     def put(self, write: Write) -> None:
@@ -62,6 +70,9 @@ class Immediate:
 
     async def run(self, question: Question[T]) -> T:
         return question()
+
+    async def ask(self, survey: Survey[A, T], about: A) -> T:
+        return survey([about])[0]
 
     async def tell(self, write: Write) -> None:
         self.put(write)
@@ -87,7 +98,7 @@ class GroupCommit:
     on_full: Callable[[], None]
     _thread: ThreadPoolExecutor = attrs.field(init=False)
     _broken: GenerationError | None = attrs.field(default=None, init=False)
-    _queue: list[_Waiting] = attrs.field(factory=list, init=False)
+    _queue: deque[Batch] = attrs.field(factory=deque, init=False)
     _writing: asyncio.Future[Any] | None = attrs.field(default=None, init=False)
     _loop: asyncio.AbstractEventLoop | None = attrs.field(default=None, init=False)
 
@@ -96,16 +107,24 @@ class GroupCommit:
 
     async def run(self, question: Question[T]) -> T:
         answer: asyncio.Future[T] = self._running_loop().create_future()
-        self._put(question, answer)
+        self._batch().questions.append((question, answer))
         return await answer
 
-    async def tell(self, write: Write) -> None:
+    async def ask(self, survey: Survey[A, T], about: A) -> T:
+        answer: asyncio.Future[T] = self._running_loop().create_future()
+        self._batch().surveys.setdefault(survey, []).append((about, answer))
+        return await answer
+
+    def tell(self, write: Write) -> Awaitable[None]:
+        # Not a coroutine: the one who calls it waits, and one frame less is woken for each row.
         done: asyncio.Future[None] = self._running_loop().create_future()
-        self._put(write, done)
-        await done
+        batch = self._batch()
+        batch.add(write)
+        batch.told.append(done)
+        return done
 
     def put(self, write: Write) -> None:
-        self._put(write, None)
+        self._batch().add(write)
 
     def run_now(self, operation: Question[object]) -> None:
         """Call `operation` in a transaction, while no loop uses the journal. Blocks.
@@ -115,11 +134,13 @@ class GroupCommit:
             Exception: What `operation` raised; then nothing is written.
         """
         with translated(self.path):
-            (answer,) = self._begin([operation])
-            if isinstance(answer, Exception):
+            self._begin(Batch())
+            try:
+                operation()
+                self.connection.execute("COMMIT")
+            except BaseException:
                 self._roll_back()
-                raise answer
-            self.connection.execute("COMMIT")
+                raise
 
     async def aclose(self, last: Callable[[], None]) -> None:
         """Write what is left, then call `last` in the thread."""
@@ -135,12 +156,17 @@ class GroupCommit:
         last()
         self._thread.shutdown(wait=True)
 
-    def _put(self, work: Write | Question[Any], done: asyncio.Future[Any] | None) -> None:
+    def _batch(self) -> Batch:
+        """The next transaction, with room for one more."""
         if self._broken is not None:
             raise self._broken
-        self._queue.append((work, done))
-        if self._writing is None and len(self._queue) == 1:
-            self._flush_soon()
+        if not self._queue or self._queue[-1].size >= MAX_BATCH:
+            self._queue.append(Batch())
+            if self._writing is None and len(self._queue) == 1:
+                self._flush_soon()
+        batch = self._queue[-1]
+        batch.size += 1
+        return batch
 
     def _running_loop(self) -> asyncio.AbstractEventLoop:
         # Asking asyncio costs a system call each time.
@@ -156,15 +182,14 @@ class GroupCommit:
         """Do what is in the queue, and begin to make it durable."""
         if self._writing is not None or not self._queue:
             return
-        batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
-        self._write(batch)
+        self._write(self._queue.popleft())
 
-    def _write(self, batch: Sequence[_Waiting], *, again: bool = False) -> None:
+    def _write(self, batch: Batch, *, again: bool = False) -> None:
         try:
             # Here and not in the thread: SQLite gives up the interpreter's lock for every
             # statement, and two threads that fight for it need twice the time. Only the commit
             # waits for the disk.
-            answers = self._begin([work for work, _ in batch])
+            answers = self._begin(batch)
         except Exception as error:
             self._failed(batch, error, again=again)
             return
@@ -174,8 +199,8 @@ class GroupCommit:
 
     def _written(
         self,
-        batch: Sequence[_Waiting],
-        answers: Sequence[Any],
+        batch: Batch,
+        answers: Sequence[Answer],
         again: bool,
         writing: asyncio.Future[object],
     ) -> None:
@@ -184,11 +209,11 @@ class GroupCommit:
         if isinstance(error, Exception):
             self._failed(batch, error, again=again)
         else:
-            _settle(batch, answers)
+            batch.settle(answers)
         # Those who have waited go on first, and have something new to write.
         self._flush_soon()
 
-    def _failed(self, batch: Sequence[_Waiting], error: Exception, *, again: bool) -> None:
+    def _failed(self, batch: Batch, error: Exception, *, again: bool) -> None:
         """Try once more where the disk is full; else nothing more can be remembered."""
         self._roll_back()
         if isinstance(error, sqlite3.Error):
@@ -200,19 +225,14 @@ class GroupCommit:
         if isinstance(error, GenerationError):
             self._broken = error
         _log.error("journal.broken", path=str(self.path), error=str(error))
-        _settle(batch, [error] * len(batch))
+        batch.fail(error)
 
-    def _begin(self, batch: Sequence[Write | Question[Any]]) -> list[Any]:
+    def _begin(self, batch: Batch) -> list[Answer]:
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             self.check()
-            kinds: dict[tuple[int, str], list[tuple[Any, ...]]] = {}
-            for work in batch:
-                if isinstance(work, Write):
-                    kinds.setdefault((work.rank, work.statement), []).append(work.values)
-            for (_, statement), rows in sorted(kinds.items()):
-                self.connection.executemany(statement, rows)
-            return [None if isinstance(work, Write) else _answer(work) for work in batch]
+            batch.write(self.connection)
+            return list(batch.answers())
         except BaseException:
             self._roll_back()
             raise
@@ -220,26 +240,6 @@ class GroupCommit:
     def _roll_back(self) -> None:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
-
-
-def _settle(batch: Sequence[_Waiting], answers: Sequence[Any]) -> None:
-    for (_, done), answer in zip(batch, answers, strict=True):
-        if done is None or done.done():
-            continue
-        if isinstance(answer, BaseException):
-            done.set_exception(answer)
-        else:
-            done.set_result(answer)
-
-
-def _answer(question: Question[Any]) -> Any:
-    try:
-        return question()
-    except (sqlite3.Error, JournalCorruptError):
-        raise
-    except Exception as error:
-        # A fault of one question, found before it wrote anything, is its caller's alone.
-        return error
 
 
 def _no_room(error: sqlite3.Error, folder: Path) -> bool:

@@ -268,8 +268,9 @@ class Journal(Protocol):
     async def record(self, part: PartKey, step: Step) -> None:
         """Remember a step; returns when that is durable.
 
-        Of ``finished`` and ``stored`` it may return earlier: what is not durable then is found
-        out again for nothing.
+        Of ``finished``, ``fetched`` and ``stored`` it may return earlier, unless they are what
+        became of a submit: what is not durable then is found out again for nothing. Steps become
+        durable in their order, so that all of them are where `reserve` or `finish` returns.
 
         Raises:
             PausedError: Only of a submit that is about to be sent: see `paused`.
@@ -278,7 +279,10 @@ class Journal(Protocol):
         ...
 
     async def reserve(self, entry: Entry, name: str) -> bool:
-        """Keep an output name for a task; False where another task has it."""
+        """Keep an output name for a task; False where another task has it.
+
+        Returns when that is durable, and with it every step that was recorded before.
+        """
         ...
 
     async def finish(self, entry: Entry, outcome: Outcome) -> None:

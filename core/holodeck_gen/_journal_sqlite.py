@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from holodeck_gen._task import Task
 
 #: What may be forgotten, because finding it out again costs nothing: they are written in their
-#: order, and nobody waits.
-_REPEATABLE = frozenset({"finished", "stored"})
+#: order, and nobody waits, unless they are what became of a submit.
+_REPEATABLE = frozenset({"finished", "fetched", "stored"})
 _log = Logger("holodeck_gen.journal")
 
 
@@ -171,18 +171,19 @@ class SqliteJournal:
     async def record(self, part: PartKey, step: Step) -> None:
         if step.state == "submitting" and self.paused is not None:
             raise copied(self.paused)
+        forgettable = step.state in _REPEATABLE and not self.ledger.answers(part)
         write = self.ledger.record(part, step)
         if step.state == "submitting" and not self._submits:
             # Whatever stood against it is over.
             self._submits = True
             self.commits.put(noted(PAUSED, None))
-        if step.state in _REPEATABLE:
+        if forgettable:
             self.commits.put(write)
         else:
             await self.commits.tell(write)
 
     async def reserve(self, entry: Entry, name: str) -> bool:
-        return await self.commits.run(partial(self.ledger.reserve, entry.number, name))
+        return await self.commits.ask(self.ledger.reserve, (name, entry.number))
 
     async def finish(self, entry: Entry, outcome: Outcome) -> None:
         write = self.ledger.finish(entry.number, outcome)

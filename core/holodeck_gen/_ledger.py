@@ -189,14 +189,24 @@ class Ledger:
         states[part.index] = follow(before or "admitted", step)
         return recorded(part, step, first=before is None, now=self.clock(), folder=self.rows.folder)
 
-    def reserve(self, number: int, name: str) -> bool:
-        """As `Journal.reserve`."""
+    def answers(self, part: PartKey) -> bool:
+        """Whether the next step of `part` is what became of a submit."""
+        return self._states.get(part.number, {}).get(part.index) == "submitting"
+
+    def reserve(self, wanted: Sequence[tuple[str, int]]) -> list[bool]:
+        """As `Journal.reserve`, for names and the numbers of the tasks that want them."""
         # Case-folded, because half of the world's file systems see no difference.
+        rows = [(name.casefold(), number) for name, number in wanted]
+        cursor = self.connection.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", rows)
+        if cursor.rowcount == len(rows):
+            return [True] * len(rows)
+        return [self._owner(name) == number for name, number in rows]
+
+    def _owner(self, name: str) -> int:
         (owner,) = self.connection.execute(
-            "INSERT INTO names VALUES (?, ?) ON CONFLICT DO UPDATE SET task = task RETURNING task",
-            (name.casefold(), number),
+            "SELECT task FROM names WHERE name = ?", (name,)
         ).fetchone()
-        return bool(owner == number)
+        return int(owner)
 
     def finish(self, number: int, outcome: Outcome) -> Write | None:
         """As `Journal.finish`; None where there is nothing to write."""

@@ -87,7 +87,7 @@ HANGS_S = 60
 KEPT = (".spool", "journal.sqlite3", ".journal.sqlite3.lock")
 
 #: Steps that are durable when the journal returns; the others can be found out again.
-AWAITED = ("submitting", "refused", "submitted", "uncertain", "fetched", "failed")
+AWAITED = ("submitting", "refused", "submitted", "uncertain", "failed")
 
 #: Which part or task the code that runs belongs to.
 _current: ContextVar[str] = ContextVar("current", default="-")
@@ -309,9 +309,13 @@ def _watch_journal(crash: Crash) -> None:
                 _current.set(who)
             crash.reach("journal", f"{what}:before", who)
             answer = await original(self, *args)
-            if what in AWAITED:
+            if what in AWAITED or (what == "fetched" and who.partition("#")[0] in DIRECT):
                 part, step = args
                 crash.server.expect(step.state, number=str(part.number), part=str(part.index))
+            if what == "reserve":
+                # Nothing is stored of which the journal does not know that it is there.
+                index = _current.get().rpartition("#")[2]
+                crash.server.expect("fetched", number=str(args[0].number), part=index)
             crash.reach("journal", f"{what}:after", who)
             return answer
 
