@@ -152,7 +152,12 @@ def _wait_for(connection: sqlite3.Connection, seconds: float) -> None:
 
 def tell_unshared(path: Path, error: Exception) -> None:
     """Warn that this studio's slots are not counted together with those of others."""
-    _log.warning("slots.not_shared", path=str(path), error=str(error))
+    _log.warning(
+        "slots.not_shared",
+        path=str(path),
+        error=str(error),
+        hint="jobs of other runs are not counted; work in one at a time",
+    )
 
 
 def begin_owner(folder: Path, owner: str) -> Lock:

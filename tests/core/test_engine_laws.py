@@ -7,7 +7,8 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+import attrs
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import holodeck_gen as hg
@@ -158,5 +159,45 @@ def test_a_free_provider_loses_nothing_to_lost_answers(given: list[Script]) -> N
             outcomes = await studio.generate_all(tasks)
         assert len(outcomes) == len(tasks)
         assert all(b - a >= 2.0 - 1e-6 for a, b in pairwise(provider.submits))
+
+    run_virtual(main())
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(scripts, min_size=1, max_size=8),
+    st.lists(
+        st.tuples(st.integers(0, 7), st.sampled_from([0.0, 0.5, 3.0, 21.0]) | st.floats(0, 60))
+    ),
+    st.integers(1, 3),
+)
+def test_whoever_is_cancelled_keeps_nobody_else(
+    given: list[Script], cancelled: list[tuple[int, float]], quota: int
+) -> None:
+    """Two accounts and a budget: each of their waits is left in the middle."""
+
+    async def main() -> None:
+        price = hg.Cost(amount=1, currency="CNY")
+        provider, tasks = provider_of(given, quota=quota, price=price)
+        pool = [provider, attrs.evolve(provider, account="other")]
+        async with opened(pool, budget="100 CNY") as studio:
+            handles = [studio.submit(task) for task in tasks]
+
+            async def cancel(number: int, at: float) -> None:
+                await asyncio.sleep(at)
+                await handles[number % len(handles)].cancel()
+
+            async with asyncio.timeout(7200.0), asyncio.TaskGroup() as group:
+                for number, at in cancelled:
+                    group.create_task(cancel(number, at))
+                for handle in handles:
+                    group.create_task(handle.outcome())
+            # What is left to jobs that nobody waits for is free by then.
+            await asyncio.sleep(3 * LIMITS.job_timeout_s)
+            assert all(each.taken == each.waiting == 0 for each in studio.slots())
+            assert not studio.describe().spending.in_flight
+        for each in pool:
+            assert each.most_at_once <= quota
+            check_provider(each)
 
     run_virtual(main())
