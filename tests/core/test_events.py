@@ -140,8 +140,12 @@ class TestWhatIsTold:
 
     def test_a_refused_submit_is_told_with_its_repetition(self) -> None:
         refusal = hg.errors.SlotRefusedError("full", code="Busy")
-        provider = ScriptedProvider(default=Script(submits=[refusal]))
-        seen = [told(event) for event in observed(CAT, provider=provider)]
+        provider = ScriptedProvider(default=Script(submits=[refusal]), latency_s=3.0)
+        told_of = observed(CAT, provider=provider)
+        waits = [e.seconds for e in told_of if isinstance(e, StageEnded) and e.stage == "wait"]
+        # The second one begins where the submit has ended.
+        assert waits == pytest.approx([0.0, 1.0], abs=0.1)
+        seen = [told(event) for event in told_of]
         assert seen.count("RequestRetried") == 1
         first = seen.index("submit SlotRefusedError")
         assert seen[first + 1] == "RequestRetried"
