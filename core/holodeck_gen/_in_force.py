@@ -33,6 +33,7 @@ _DEFAULTS: Mapping[str, object] = {
     "expand": (),
     "rewrite": (),
     "process": (),
+    "observe": (),
 }
 #: Which settings name stages, and of which kind.
 _NAMED: Mapping[str, Kind] = {
@@ -40,6 +41,7 @@ _NAMED: Mapping[str, Kind] = {
     "expand": "expander",
     "rewrite": "rewriter",
     "process": "processor",
+    "observe": "observer",
 }
 
 

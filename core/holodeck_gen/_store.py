@@ -59,9 +59,10 @@ class StoreNote:
         """
         here = StoreNote.of(None, store).where
         if self.where is not None and here != self.where:
+            again = f"a program made it ({self.made})" if self.made else "set its options again"
             raise ConfigError(
                 f"the run kept its files in {self.where}, and this store is {here or 'another'}:"
-                " set its options as they were, or say with --store where the files are to go"
+                f" {again}, or say with --store where the files are to go"
             )
 
 

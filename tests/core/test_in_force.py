@@ -42,6 +42,7 @@ def registry() -> Registry:
     made.register("provider", "painter", print, options=Options)
     made.register("processor", "convert", print, options=Options)
     made.register("store", "bucket", print, options=Place)
+    made.register("observer", "watch", print, options=Options)
     return made
 
 
@@ -89,6 +90,7 @@ def test_options_of_what_is_named(registry: Registry) -> None:
     )
     assert found.wrong == found.odd == ()
     shown = rows(found)
+    assert rows(look(registry, observe=["watch"]))["stages.watch.quality"] == (90, DEFAULT)
     assert shown["providers.painter.quality"] == (90, DEFAULT)
     assert shown["stages.small.quality"] == ("30", "given")
     assert shown["stages.small.format"] == (None, DEFAULT)
@@ -137,6 +139,7 @@ def test_a_name_in_a_variable_is_the_same_name(
         ({"provider": "panter"}, "provider names 'panter': there is no provider"),
         ({"provider": "panter"}, "did you mean 'painter'?"),
         ({"process": ["mine"]}, "write use = … in [stages.mine]"),
+        ({"observe": ["mine"]}, "there is no observer named 'mine'"),
         ({"process": ["convert"], "stages": {"convert": {"qualty": 1}}}, "mean 'quality'?"),
         ({"process": ["convert"], "stages": {"convert": {"quality": "high"}}}, "is not int"),
         (

@@ -144,6 +144,11 @@ class TestNote:
         note.expect(Checked())
         with pytest.raises(ConfigError, match="in the cellar, and this store is the attic"):
             note.expect(Checked(where="the attic"))
+        made = StoreNote.of(Checked(), Checked())
+        with pytest.raises(
+            ConfigError, match=r"a program made it \(Checked\), or say with --store"
+        ):
+            made.expect(FakeStore())
         # Where it was is not known; it may be this one.
         StoreNote(name="shelf").expect(Checked())
 

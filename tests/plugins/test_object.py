@@ -265,7 +265,9 @@ class TestCheck:
             free.bind(("127.0.0.1", 0))
             address = f"http://127.0.0.1:{free.getsockname()[1]}"
         _, error = check(reply(), **nobody, config={"metadata_endpoint": address})
-        assert "no credentials are set: see AWS_ACCESS_KEY_ID" in str(error)
+        assert "this machine's role was asked for: set AWS_ACCESS_KEY_ID and AWS_SECRET" in str(
+            error
+        )
 
     def test_a_server_that_never_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from holodeck_gen import _store

@@ -143,7 +143,10 @@ def without_credentials(url: str, settings: Mapping[str, Any], environ: Mapping[
     if any(_CREDENTIALS.fullmatch(name) for name in (*settings, *environ)):
         return ""
     first = " and ".join(_VARIABLES[urlsplit(url).scheme][:2])
-    return f"; no credentials are set: see {first}, or the options of the store"
+    return (
+        f"; no credentials are set, so this machine's role was asked for: set {first}, or the"
+        " options of the store"
+    )
 
 
 def words(error: Exception) -> str:
