@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         Url,
     )
     from holodeck_gen._registry import Configured, Register, Registry
+    from holodeck_gen._sidecar import Sidecar
     from holodeck_gen._stages import Expander, Processor, Rewriter, Store
     from holodeck_gen._studio import AsyncStudio
     from holodeck_gen._sync import Handle, Studio
@@ -67,6 +68,7 @@ __all__ = [
     "Registry",
     "Result",
     "Rewriter",
+    "Sidecar",
     "Spending",
     "Store",
     "Studio",
@@ -105,6 +107,7 @@ _MODULES = {
         "Url",
     ),
     "_registry": ("Configured", "Register", "Registry"),
+    "_sidecar": ("Sidecar",),
     "_stages": ("Expander", "Processor", "Rewriter", "Store"),
     "_studio": ("AsyncStudio",),
     "_sync": ("Handle", "Studio"),

@@ -64,6 +64,8 @@ class Artifact:
         number: Which of its task's pictures it is, from 1; a processor may make several files of
             one.
         metadata: Facts from the provider, such as the keywords it drew from.
+        sidecar: The JSON file beside it that tells how it was made, where one was wanted; of
+            several files that were made of one picture, only the first has it.
     """
 
     path: Path | None = attrs.field(default=None, converter=attrs.converters.optional(Path))
@@ -76,6 +78,7 @@ class Artifact:
     seed: int | None = None
     number: int = 1
     metadata: JsonObject = attrs.field(default=None, converter=freeze_object, hash=False)
+    sidecar: Artifact | None = None
 
     def __attrs_post_init__(self) -> None:
         if (self.path is None) == (self.uri is None):

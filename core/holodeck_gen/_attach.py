@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from holodeck_gen import _ownership as ownership
-from holodeck_gen._audit import output_of, providers_of, reading, store_of
+from holodeck_gen._audit import output_of, providers_of, reading, sidecar_of, store_of
 from holodeck_gen._config import Config
 from holodeck_gen._journal_file import JOURNAL
 from holodeck_gen._outcome import Failure, Outcome, Result
@@ -109,6 +109,7 @@ class Attached:
             output=self.output or output_of(self.journal),
             store=note.name if note else None,
             journal=self.journal,
+            sidecar=sidecar_of(self.journal) or None,
             config=self.config,
             registry=self.registry,
         ) as studio:

@@ -187,6 +187,16 @@ def owes(journal: Path) -> bool:
         return True
 
 
+def sidecar_of(journal: Path) -> bool:
+    """Whether the last run of `journal` wanted sidecars.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    with reading(journal) as rows:
+        return bool((rows.meta("settings") or {}).get("sidecar"))
+
+
 def audit(journal: Path, *, now: float, hashes: bool = True) -> Iterator[Finding]:
     """Everything in `journal` that should be looked at.
 
@@ -204,7 +214,8 @@ def audit(journal: Path, *, now: float, hashes: bool = True) -> Iterator[Finding
                 if (finding := _of_part(entry, part, now)) is not None:
                     yield finding
         for outcome in rows.endings() if hashes else ():
-            for artifact in outcome.artifacts:
+            beside = [each.sidecar for each in outcome.artifacts if each.sidecar]
+            for artifact in (*outcome.artifacts, *beside):
                 if (problem := _damage(artifact)) is not None:
                     yield Finding(
                         kind="file", task=outcome.key, path=artifact.path, problem=problem

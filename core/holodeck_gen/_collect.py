@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen._audit import output_of, providers_of, store_of
+from holodeck_gen._audit import output_of, providers_of, sidecar_of, store_of
 from holodeck_gen._background import Background
 from holodeck_gen._config import Config
 from holodeck_gen._journal import Retry
@@ -115,7 +115,9 @@ class Collector:
         return Workplace(
             config=self.config,
             registry=self.registry,
-            settings=settings_of(self.config, name=None, outage_s=None),
+            settings=settings_of(
+                self.config, name=None, outage_s=None, sidecar=sidecar_of(self.journal) or None
+            ),
             submitter=None,
             provider=self.provider or providers_of(self.journal),
             output=output,

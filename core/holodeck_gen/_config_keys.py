@@ -145,6 +145,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "rewrite": _names,
     "process": _names,
     "observe": _names,
+    "sidecar": _flag,
     "on_uncertain": _on_uncertain,
     "attempts": _attempts,
     "backoff_s": _seconds,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,10 @@ from holodeck_gen._fetch import Fetcher, RawFile, pictures
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job
 from holodeck_gen._journal import Entry, Journal, PartRecord
+from holodeck_gen._origin import Origin, this_release
 from holodeck_gen._provider import Bytes, JobStatus, PartError, Url
 from holodeck_gen._shares import Share, missing, unfetched
+from holodeck_gen._sidecar import describe
 from holodeck_gen._steps import Completed, Failed, Fetched, Finished, Stored
 from holodeck_gen.errors import (
     DownloadError,
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from holodeck_gen._provider import Output
+    from holodeck_gen._task import Task
 
 
 @attrs.frozen(kw_only=True)
@@ -49,6 +54,8 @@ class Delivery:
         entry: Its task.
         job: Its job, which has ended.
         share: What was asked of it.
+        record: What an earlier run remembered of the part.
+        wall_clock: Seconds since the epoch.
         fetch_s: Seconds spent on bringing files into the spool.
         finish_s: Seconds spent on processing and storing.
         spooled: Raw files that are not needed once it is durable that they are stored.
@@ -60,6 +67,8 @@ class Delivery:
     entry: Entry
     job: Job
     share: Share
+    record: PartRecord
+    wall_clock: Callable[[], float]
     fetch_s: float = attrs.field(default=0.0, init=False)
     finish_s: float = attrs.field(default=0.0, init=False)
     spooled: tuple[Path, ...] = attrs.field(default=(), init=False)
@@ -96,11 +105,12 @@ class Delivery:
         if not made:
             raise unmade[0].error if unmade else JobFailedError("it made nothing")
         began = asyncio.get_running_loop().time()
+        origin = self._origin(status)
         self._bytes = any(isinstance(output, Bytes) for output in made)
         await self._record_outputs(status)
         try:
             with self.job.stage("fetch"):
-                raws = await self._bring(status, {})
+                raws = _from(origin, await self._bring(status, {}))
         finally:
             self.fetch_s += asyncio.get_running_loop().time() - began
         await self.journal.record(self.job.key, Fetched(files=raws, cost=status.cost))
@@ -138,6 +148,7 @@ class Delivery:
         try:
             with self.job.stage("fetch"):
                 raws = await self._bring(status, had, stored=True)
+            raws = _from(self._origin(status), raws, but=record.files)
             error, outputs = self._shortfall(self._fresh or status, raws)
             new = [raw for raw in raws if raw not in record.files]
             if not new:
@@ -228,21 +239,66 @@ class Delivery:
     async def _finish(self, raws: Sequence[RawFile], status: JobStatus) -> tuple[Artifact, ...]:
         began = asyncio.get_running_loop().time()
         outputs, _ = pictures(status)
-        model = self.share.plan.model or self.share.task.model
-        made = attrs.evolve(self.share.task, provider=self.job.provider.name, model=model)
         artifacts: list[Artifact] = []
         for i, raw in enumerate(raws):
+            made = self._made(raw)
+            number = self.share.number(i if raw.place is None else raw.place)
+            tell = partial(
+                describe,
+                raw=raw,
+                entry=self.entry,
+                share=self.share,
+                made=made,
+                number=number,
+                record=self.record,
+                cost=status.cost,
+            )
             artifacts += await self.finisher.finish(
                 raw,
                 self.entry,
                 stage=self.job.stage,
                 made=made,
-                number=self.share.number(i if raw.place is None else raw.place),
+                number=number,
                 total=max(self.entry.task.n, len(raws), len(outputs)),
                 checked=_was_downloaded(raw, status),
+                describe=tell if self.job.settings.sidecar else None,
             )
         self.finish_s += asyncio.get_running_loop().time() - began
         return tuple(artifacts)
+
+    def _made(self, raw: RawFile) -> Task:
+        """The job's task for one of its pictures, with who made it."""
+        task, plan = self.share.task, self.share.plan
+        seed = task.seed if raw.seed is None and task.n == 1 else raw.seed
+        model = plan.model or task.model
+        return attrs.evolve(task, n=1, seed=seed, provider=self.job.provider.name, model=model)
+
+    def _origin(self, status: JobStatus) -> Origin | None:
+        """What of the job is to be remembered with its files; equal in every run that asks."""
+        if not self.job.settings.sidecar:
+            return None
+        record, ref = self.record, self.job.ref
+        known = next((raw.origin for raw in record.files if raw.origin), None)
+        if known is not None:
+            return known
+        if record.state in ("fetched", "stored"):
+            # From before anybody wanted to know.
+            return None
+        if record.state == "finished":
+            submitted, ended = record.submitted_at, record.changed_at
+        else:
+            ended = self.wall_clock()
+            since = self.job.sent if self.job.accepted is None else self.job.accepted
+            passed = 0.0 if since is None else asyncio.get_running_loop().time() - since
+            submitted = record.submitted_at if since is None else ended - passed
+        ids = (ref.request_id if ref else None, status.request_id)
+        return Origin(
+            job_id=self.job.job_id,
+            request_ids=[each for each in ids if each],
+            submitted_at=submitted,
+            ended_at=ended,
+            release=this_release(),
+        )
 
     def _shortfall(
         self, status: JobStatus, raws: Sequence[RawFile]
@@ -267,6 +323,15 @@ def _was_downloaded(raw: RawFile, status: JobStatus) -> bool:
     place = raw.place
     known = place is not None and place < len(status.outputs)
     return known and isinstance(status.outputs[place or 0], Url)
+
+
+def _from(
+    origin: Origin | None, raws: tuple[RawFile, ...], *, but: Sequence[RawFile] = ()
+) -> tuple[RawFile, ...]:
+    """Raw files that tell where they come from; what is stored already stays as it is."""
+    if origin is None:
+        return raws
+    return tuple(raw if raw in but else attrs.evolve(raw, origin=origin) for raw in raws)
 
 
 def _addresses(status: JobStatus) -> tuple[Output, ...]:

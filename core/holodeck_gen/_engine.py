@@ -22,6 +22,7 @@ from holodeck_gen._provider import Provider
 from holodeck_gen._route import Router
 from holodeck_gen._settings import Settings
 from holodeck_gen._shares import shares_of
+from holodeck_gen._sidecar import input_digests
 from holodeck_gen._stages import Rewriter
 from holodeck_gen._task import Task
 from holodeck_gen.errors import (
@@ -230,7 +231,9 @@ class Engine:
         self.settings.name.check(life.task)
         # What was sent keeps its words; a rewriter that was added later has nothing to say.
         sent = entry.plan is not None and any(p.state != "admitted" for p in entry.parts.values())
-        task = entry.rewritten or (entry.task if sent else await self._rewrite(entry))
+        if self.rewriters and entry.rewritten is None and not sent:
+            entry = life.entry = await self._rewrite(entry)
+        task = entry.rewritten or entry.task
         if sent:
             assert entry.plan is not None
             # As it was: something may come of that yet.
@@ -240,7 +243,7 @@ class Engine:
             return self._assemble(life, entry, task, plan, parts)
         with await self.router.route(life, task, entry.part(0), self.drafts.draft) as route:
             while True:
-                plan = await route.next()
+                plan = await self._with_inputs(await route.next(), task)
                 await self.journal.planned(entry, plan)
                 parts = await self._parts(life, task, plan)
                 if not route.goes_on(parts):
@@ -285,7 +288,14 @@ class Engine:
                 TaskAdmitted(time=self.events.clock(), key=entry.key, index=entry.index)
             )
 
-    async def _rewrite(self, entry: Entry) -> Task:
+    async def _with_inputs(self, plan: Plan, task: Task) -> Plan:
+        """The plan with the digests of what the task's files hold now, if a sidecar wants them."""
+        if not self.settings.sidecar or not task.inputs:
+            return plan
+        return attrs.evolve(plan, inputs=await asyncio.to_thread(input_digests, task.inputs))
+
+    async def _rewrite(self, entry: Entry) -> Entry:
+        """The entry with what the task becomes."""
         task = entry.task
         for name, rewriter in self.rewriters:
             try:
@@ -304,9 +314,9 @@ class Engine:
                     f"rewriter {name!r} failed: {str(error) or type(error).__name__}", stage=name
                 ) from error
             task = rewritten
-        if self.rewriters:
-            await self.journal.rewritten(entry, task)
-        return task
+        names = tuple(name for name, _ in self.rewriters)
+        await self.journal.rewritten(entry, task, names)
+        return attrs.evolve(entry, rewritten=task, rewriters=names)
 
     def _assemble(
         self, life: Life, entry: Entry, task: Task, plan: Plan, parts: Sequence[Part]

@@ -18,6 +18,7 @@ from holodeck_gen._gate import LocalGate
 from holodeck_gen._http import Clients
 from holodeck_gen._inspect import damage, pixels
 from holodeck_gen._log import Logger
+from holodeck_gen._origin import Origin
 from holodeck_gen._provider import Bytes, JobStatus, Limits, Output, PartError, Provider, Url
 from holodeck_gen._retry import RetryPolicy, repeat
 from holodeck_gen._room import Room
@@ -50,6 +51,7 @@ class RawFile:
 
     Attributes:
         place: Which of its job's outputs it is, from 0, where that is known.
+        origin: How it came about, where a sidecar is to tell that.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class RawFile:
     seed: int | None = None
     revised_prompt: str | None = None
     metadata: JsonObject
+    origin: Origin | None = None
 
 
 @attrs.define(kw_only=True, eq=False)

@@ -6,56 +6,63 @@ import asyncio
 import inspect
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from holodeck_gen._artifact import Artifact
-from holodeck_gen._calls import bounded
-from holodeck_gen._inspect import FileFacts, inspect_file, pixels, without_suffix
-from holodeck_gen._journal import Entry, Journal
-from holodeck_gen._names import NameTemplate, alternative, numbered
+from holodeck_gen._inspect import FileFacts, inspect_file, pixels
 from holodeck_gen._room import Room
 from holodeck_gen._seals import Seals
+from holodeck_gen._shelf import BESIDE, Kept, Shelf
 from holodeck_gen._stage_threads import StageThreads
-from holodeck_gen._stages import Processor, Store
+from holodeck_gen._stages import Processor
 from holodeck_gen.errors import ProcessingError, StageError, StorageError
-from holodeck_gen.files import full_disk, is_full, overwrite
+from holodeck_gen.files import full_disk, is_full
 
 if TYPE_CHECKING:
+    from holodeck_gen._artifact import Artifact
     from holodeck_gen._event_queue import StageTimer
     from holodeck_gen._fetch import RawFile
+    from holodeck_gen._journal import Entry
     from holodeck_gen._task import Task
 
 #: How the names of folders end in which a raw file is worked on; they begin as the file's.
 WORK = ".work"
-#: What a processor may write about a picture into a file beside it, by that file's suffix.
-SIDECARS = {".json": "application/json", ".xmp": "application/rdf+xml"}
-#: Names tried for one file before giving up.
-MAX_ALTERNATIVES = 1000
+#: What there is to say of a picture: takes the raw file's facts, the files that were stored, and
+#: the names of the processors; returns the content of its sidecar.
+Describe: TypeAlias = Callable[[FileFacts, Sequence[Kept], Sequence[str]], bytes]
+
+
+@attrs.frozen
+class _File:
+    """A file to be stored.
+
+    Attributes:
+        path: Where it is.
+        facts: What it is.
+        extra: What is put behind the picture's name for a file beside it.
+    """
+
+    path: Path
+    facts: FileFacts
+    extra: str = ""
 
 
 @attrs.define(kw_only=True, eq=False)
 class Finisher:
-    """Runs the processors in threads, then names and stores what they return.
+    """Runs the processors in threads, then stores what they return and what is told of it.
 
     Args:
         processors: Names and functions, in order.
-        store: Where finished files go.
-        template: How they are named.
-        timeout_s: Seconds one processor or store may take.
-        placed_by: The metadata field that names a task's file, in place of the store; only for
-            a task of one file.
+        shelf: Where finished files go.
+        timeout_s: Seconds one processor may take.
     """
 
     processors: Sequence[tuple[str, Processor]]
-    store: Store
-    template: NameTemplate
-    journal: Journal
+    shelf: Shelf
     timeout_s: float
-    placed_by: str | None = None
     _threads: StageThreads = attrs.field(factory=StageThreads, init=False)
     _room: Room = attrs.field(factory=Room, init=False)
 
@@ -73,6 +80,7 @@ class Finisher:
         number: int,
         total: int,
         checked: bool,
+        describe: Describe | None = None,
     ) -> list[Artifact]:
         """Process and store one raw file, which may become several.
 
@@ -80,40 +88,38 @@ class Finisher:
             raw: The provider's file.
             entry: Its task.
             stage: Times each processor and the store.
-            made: What its job was to make, with who made it.
+            made: What its job was to make of it, with who made it.
             number: Which of the task's pictures this is, from 1.
             total: How many pictures the task asked for.
             checked: Whether it has been decoded to its end already.
+            describe: Makes its sidecar, if it is to have one.
 
         Raises:
             ProcessingError: A check or processor failed. The raw file stays in the spool.
             StorageError: The store failed. Likewise.
             PausedError: The disk is full. Likewise.
         """
-        task, provider = entry.task, made.provider or ""
         try:
-            facts = await self.check(raw, task, decode=not checked)
-            if not self.processors:
+            facts = await self.check(raw, entry.task, decode=not checked)
+            if not self.processors and describe is None:
                 with stage("store"):
-                    return [
-                        await self._put(raw, raw.path, facts, entry, provider, number, total, "")
-                    ]
+                    file = _File(raw.path, facts)
+                    return [(await self._put(raw, file, entry, made, number, total)).artifact]
             with tempfile.TemporaryDirectory(
                 prefix=f"{raw.path.stem}-", suffix=WORK, dir=raw.path.parent
             ) as folder:
-                first = Path(folder) / f"image{facts.suffix}"
-                await asyncio.to_thread(shutil.copyfile, raw.path, first)
-                stored: list[Artifact] = []
-                async with self._room.taken((facts.width or 0) * (facts.height or 0)):
-                    files = await self._process(first, _alone(made, raw), stage)
+                files = await self._processed(raw, facts, Path(folder), entry.task, made, stage)
+                kept: list[Kept] = []
                 for file in files:
-                    facts = await self._inspect_made(file, task, raw.media_type)
-                    extra = file.stem.removeprefix(first.stem)
                     with stage("store"):
-                        stored.append(
-                            await self._put(raw, file, facts, entry, provider, number, total, extra)
-                        )
-                return stored
+                        kept.append(await self._put(raw, file, entry, made, number, total))
+                artifacts = [each.artifact for each in kept]
+                if describe is not None and kept:
+                    text = describe(facts, kept, [name for name, _ in self.processors])
+                    with stage("store"):
+                        beside = await self._put_sidecar(text, Path(folder), kept[0], entry)
+                    artifacts[0] = attrs.evolve(artifacts[0], sidecar=beside)
+                return artifacts
         except OSError as error:
             if is_full(error):
                 raise full_disk(raw.path.parent) from error
@@ -148,9 +154,34 @@ class Finisher:
 
     async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
         kind, declared = (
-            ("sidecar", SIDECARS[path.suffix]) if path.suffix in SIDECARS else (task.kind, declared)
+            ("sidecar", BESIDE[path.suffix]) if path.suffix in BESIDE else (task.kind, declared)
         )
         return await asyncio.to_thread(inspect_file, path, kind=kind, declared=declared)
+
+    async def _processed(
+        self,
+        raw: RawFile,
+        facts: FileFacts,
+        folder: Path,
+        task: Task,
+        made: Task,
+        stage: StageTimer,
+    ) -> list[_File]:
+        """What the processors make of a raw file in `folder`."""
+        if not self.processors:
+            return [_File(raw.path, facts)]
+        first = folder / f"image{facts.suffix}"
+        await asyncio.to_thread(shutil.copyfile, raw.path, first)
+        async with self._room.taken((facts.width or 0) * (facts.height or 0)):
+            files = await self._process(first, made, stage)
+        return [
+            _File(
+                file,
+                await self._inspect_made(file, task, raw.media_type),
+                file.stem.removeprefix(first.stem),
+            )
+            for file in files
+        ]
 
     async def _process(self, first: Path, task: Task, stage: StageTimer) -> list[Path]:
         files = [first]
@@ -189,87 +220,28 @@ class Finisher:
     async def _put(
         self,
         raw: RawFile,
-        file: Path,
-        facts: FileFacts,
+        file: _File,
         entry: Entry,
-        provider: str,
+        made: Task,
         number: int,
         total: int,
-        extra: str,
-    ) -> Artifact:
-        artifact = Artifact(
-            path=file,
-            media_type=facts.media_type,
-            sha256=facts.sha256,
-            size_bytes=facts.size_bytes,
-            width=facts.width,
-            height=facts.height,
-            seed=raw.seed,
+    ) -> Kept:
+        return await self.shelf.put(
+            file.path,
+            file.facts,
+            raw,
+            entry,
+            provider=made.provider or "",
             number=number,
-            metadata=raw.metadata,
+            total=total,
+            extra=file.extra,
         )
-        name = self.template.render(entry, artifact, provider=provider)
-        suffix = facts.suffix
-        if suffix and name.lower().endswith(_spellings(suffix)):
-            suffix = name[name.rindex(".") :]
-            name = name.removesuffix(suffix)
-        elif extra or file.suffix in SIDECARS:
-            # What stands beside a.png is a-thumb.jpg.
-            name = without_suffix(name)
-        own = entry.task.metadata.get(self.placed_by) if self.placed_by else None
-        if isinstance(own, str) and total == 1 and not extra:
-            return attrs.evolve(artifact, path=await self._place(file, Path(own)))
-        name = numbered(name, number, total) + extra
-        where = await self._store(file, entry, name, suffix)
-        if isinstance(where, Path):
-            return attrs.evolve(artifact, path=where)
-        return attrs.evolve(artifact, path=None, uri=where)
 
-    async def _place(self, file: Path, target: Path) -> Path:
-        try:
-            return await asyncio.to_thread(overwrite, file, target)
-        except OSError as error:
-            if is_full(error):
-                raise full_disk(file.parent) from error
-            raise StorageError(
-                f"{target} could not be written: {error.strerror or error}", stage="store"
-            ) from error
-
-    async def _store(self, file: Path, entry: Entry, name: str, suffix: str) -> Path | str:
-        for attempt in range(1, MAX_ALTERNATIVES):
-            candidate = alternative(name, suffix, attempt)
-            if not await self.journal.reserve(entry, candidate):
-                continue
-            try:
-                where = await bounded(
-                    self.store.put(file, candidate), timeout_s=self.timeout_s, what="the store"
-                )
-            except FileExistsError:
-                continue
-            except StageError:
-                raise
-            except Exception as error:
-                if is_full(error):
-                    raise full_disk(file.parent) from error
-                raise StorageError(
-                    f"{candidate} could not be stored: {error or type(error).__name__}",
-                    stage="store",
-                ) from error
-            if not isinstance(where, Path | str):
-                raise StorageError(
-                    f"the store returned {type(where).__name__}, not a path or URI", stage="store"
-                )
-            return where
-        raise StorageError(f"{name}{suffix} and its alternatives are all taken", stage="store")
-
-
-def _alone(made: Task, raw: RawFile) -> Task:
-    """A job's task for one of its pictures."""
-    seed = made.seed if raw.seed is None and made.n == 1 else raw.seed
-    return attrs.evolve(made, n=1, seed=seed)
-
-
-def _spellings(suffix: str) -> tuple[str, ...]:
-    """The suffixes that a user may write for a type."""
-    same = {".jpg": (".jpg", ".jpeg"), ".tif": (".tif", ".tiff")}
-    return same.get(suffix, (suffix,))
+    async def _put_sidecar(self, text: bytes, folder: Path, kept: Kept, entry: Entry) -> Artifact:
+        # No processor's file has this name: theirs begin as the picture's.
+        file = folder / "sidecar.json"
+        await asyncio.to_thread(file.write_bytes, text)
+        facts = await asyncio.to_thread(
+            inspect_file, file, kind="sidecar", declared=BESIDE[file.suffix]
+        )
+        return await self.shelf.put_beside(file, facts, kept, entry)

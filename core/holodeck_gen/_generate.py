@@ -26,6 +26,7 @@ def generate(
     *,
     provider: Named | None = None,
     output: str | os.PathLike[str] | None = None,
+    sidecar: bool | None = None,
     **fields: Any,
 ) -> Result:
     """Make one task's media and return where it is.
@@ -35,6 +36,7 @@ def generate(
         provider: A name, object or factory; None means the configured one.
         output: The file to write, or its address such as ``s3://BUCKET/dawn.png``. None keeps
             it in a new temporary folder.
+        sidecar: Whether it gets a JSON file beside it that tells how it was made.
         **fields: Fields of `Task`, such as ``size="1024x1024"``.
 
     Raises:
@@ -42,7 +44,7 @@ def generate(
         TaskError: It ended without a result.
     """
     task, folder = _task_and_folder(prompt, output, fields)
-    with Studio(provider, output=folder, journal="invocation") as studio:
+    with Studio(provider, output=folder, journal="invocation", sidecar=sidecar) as studio:
         return studio.generate(task)
 
 
@@ -51,11 +53,14 @@ async def agenerate(
     *,
     provider: Named | None = None,
     output: str | os.PathLike[str] | None = None,
+    sidecar: bool | None = None,
     **fields: Any,
 ) -> Result:
     """`generate` for code that runs in an event loop."""
     task, folder = _task_and_folder(prompt, output, fields)
-    async with AsyncStudio(provider, output=folder, journal="invocation") as studio:
+    async with AsyncStudio(
+        provider, output=folder, journal="invocation", sidecar=sidecar
+    ) as studio:
         return await studio.generate(task)
 
 

@@ -101,6 +101,8 @@ class Job:
     cost: Cost | None = attrs.field(default=None, init=False)
     wait_s: float = attrs.field(default=0.0, init=False)
     run_s: float = attrs.field(default=0.0, init=False)
+    #: Loop time at which the last submit was sent, if in this run.
+    sent: float | None = attrs.field(default=None, init=False)
     #: Loop time at which the provider accepted the job, if in this run.
     accepted: float | None = attrs.field(default=None, init=False)
     #: Whether a submit was sent whose job may be running.
@@ -175,6 +177,7 @@ class Job:
         """A submit is about to be sent."""
         assert self._slot is not None
         self._slot.sending()
+        self.sent = asyncio.get_running_loop().time()
         self.may_run = True
 
     def unseat(self) -> None:

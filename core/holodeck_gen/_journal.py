@@ -67,6 +67,7 @@ class Plan:
         warnings: What the provider cannot do as asked.
         seed_effective: Whether the seed decides what is made.
         prices: What each part will cost, where known.
+        inputs: The SHA-256 of each of the task's inputs, where a sidecar is to tell that.
     """
 
     provider: str
@@ -78,6 +79,7 @@ class Plan:
     seed_effective: bool = False
     follow_ups: tuple[tuple[int, ...], ...] = ()
     prices: tuple[Cost | None, ...] = ()
+    inputs: tuple[str | None, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -127,6 +129,7 @@ class Entry:
         token: Names it among the tasks of all journals.
         state: Whether anything is left to do.
         rewritten: What rewriters made of it, if they did.
+        rewriters: Their names.
         plan: How it was put to a provider, if it was.
         parts: What is remembered of its parts, by index.
         replaces: Whether its id stood for another task before.
@@ -140,6 +143,7 @@ class Entry:
     token: str = ""
     state: TaskState = "open"
     rewritten: Task | None = None
+    rewriters: tuple[str, ...] = ()
     plan: Plan | None = None
     parts: Mapping[int, PartRecord] = attrs.field(factory=dict)
     replaces: bool = False
@@ -257,8 +261,8 @@ class Journal(Protocol):
         """The outcome of an entry that is done or failed, for its task and place in the input."""
         ...
 
-    async def rewritten(self, entry: Entry, task: Task) -> None:
-        """Remember what a task became, so that it is never rewritten again."""
+    async def rewritten(self, entry: Entry, task: Task, by: Sequence[str]) -> None:
+        """Remember what a task became and by which stages; it is never rewritten again."""
         ...
 
     async def planned(self, entry: Entry, plan: Plan) -> None:

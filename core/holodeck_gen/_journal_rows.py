@@ -39,6 +39,8 @@ KEPT = (
 )
 #: Between the key that a task had before another took it, and its number; no id contains it.
 REPLACED = "~replaced-"
+#: Beside the fields of a rewritten task, the names of the stages that made it that.
+REWRITERS = "rewriters"
 #: Below the journal's folder; holds what is fetched and not yet stored.
 SPOOL = ".spool"
 
@@ -239,6 +241,7 @@ class Rows:
                 f"SELECT {_PART} FROM parts WHERE task = ?", (number,)
             ):
                 parts[part[0]] = self._part(part)
+        became = None if rewritten is None else json.loads(rewritten)
         return Entry(
             key=key,
             task=from_json(json.loads(task), Task),
@@ -246,7 +249,8 @@ class Rows:
             number=number,
             token=f"{self.name}-{number}",
             state=cast("TaskState", state),
-            rewritten=None if rewritten is None else from_json(json.loads(rewritten), Task),
+            rewritten=None if became is None else from_json(became, Task),
+            rewriters=() if became is None else tuple(became.get(REWRITERS, ())),
             plan=None if plan is None else from_json(json.loads(plan), Plan),
             parts=parts,
             ending=ending,
@@ -282,10 +286,13 @@ class Rows:
     def _artifacts(self, text: str | None) -> tuple[Artifact, ...]:
         """Artifacts of a row, with their paths as they are now."""
         found = [from_json(each, Artifact) for each in json.loads(text or "[]")]
-        return tuple(
-            attrs.evolve(each, path=self.folder / each.path) if each.path else each
-            for each in found
-        )
+        return tuple(self._here(each) for each in found)
+
+    def _here(self, artifact: Artifact) -> Artifact:
+        if artifact.sidecar is not None:
+            artifact = attrs.evolve(artifact, sidecar=self._here(artifact.sidecar))
+        path = artifact.path
+        return attrs.evolve(artifact, path=self.folder / path) if path else artifact
 
 
 def _replaced(key: str) -> tuple[str, str]:
@@ -308,12 +315,15 @@ def files_text(files: tuple[RawFile, ...]) -> str:
 def artifacts_text(artifacts: tuple[Artifact, ...], folder: Path) -> str:
     """Artifacts for a row, relative to the journal's folder where they are below it."""
     below = f"{folder}/"
-    return dumps(
-        [
-            {**fields(each), "path": each.path and str(each.path).removeprefix(below)}
-            for each in artifacts
-        ]
-    )
+    return dumps([_relative(each, below) for each in artifacts])
+
+
+def _relative(artifact: Artifact, below: str) -> dict[str, Any]:
+    path = artifact.path and str(artifact.path).removeprefix(below)
+    row: dict[str, Any] = {**fields(artifact), "path": path}
+    if artifact.sidecar is not None:
+        row["sidecar"] = _relative(artifact.sidecar, below)
+    return row
 
 
 def expiry(outputs: tuple[Output, ...]) -> float | None:

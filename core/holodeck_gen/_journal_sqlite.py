@@ -161,8 +161,8 @@ class SqliteJournal:
     def outcome(self, entry: Entry) -> Outcome:
         return self.ledger.rows.outcome(entry)
 
-    async def rewritten(self, entry: Entry, task: Task) -> None:
-        await self.commits.tell(rewritten(entry.number, task))
+    async def rewritten(self, entry: Entry, task: Task, by: Sequence[str]) -> None:
+        await self.commits.tell(rewritten(entry.number, task, by))
 
     async def planned(self, entry: Entry, plan: Plan) -> None:
         # Nobody waits: it is written with the first submit's record.

@@ -6,14 +6,14 @@ the order in which they may follow each other in one part.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import attrs
 
-from holodeck_gen._codec import dumps, ending_fields
-from holodeck_gen._journal_rows import artifacts_text, expiry, files_text
+from holodeck_gen._codec import dumps, ending_fields, fields
+from holodeck_gen._journal_rows import REWRITERS, artifacts_text, expiry, files_text
 from holodeck_gen._steps import (
     Abandoned,
     Completed,
@@ -149,9 +149,10 @@ def noted(name: str, value: object) -> Write:
     return Write(0, "INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, dumps(value)))
 
 
-def rewritten(number: int, task: Task) -> Write:
-    """What a task became."""
-    return Write(1, "UPDATE tasks SET rewritten = ? WHERE number = ?", (dumps(task), number))
+def rewritten(number: int, task: Task, by: Sequence[str]) -> Write:
+    """What a task became, and the names of the stages that made it that."""
+    text = dumps({**fields(task), REWRITERS: by})
+    return Write(1, "UPDATE tasks SET rewritten = ? WHERE number = ?", (text, number))
 
 
 def planned(number: int, plan: Plan) -> Write:

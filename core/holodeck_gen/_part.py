@@ -21,6 +21,7 @@ from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job, Submits
 from holodeck_gen._journal import Entry, Journal, PartRecord
 from holodeck_gen._log import Logger
+from holodeck_gen._origin import Origin
 from holodeck_gen._prices import Prices, price_name
 from holodeck_gen._provider import JobStatus, Provider
 from holodeck_gen._settings import Settings
@@ -167,6 +168,8 @@ class PartRunner:
             entry=entry,
             job=job,
             share=share,
+            record=record,
+            wall_clock=self.wall_clock,
         )
         job.answered = delivery.answered
         life.jobs.append(job)
@@ -261,6 +264,8 @@ class PartRunner:
         if raws is None:
             return None
         _log.info("part.cached", part=str(job.key))
+        if self.settings.sidecar:
+            raws = tuple(_reused(raw) for raw in raws)
         await self.journal.record(job.key, Fetched(files=raws))
         return raws
 
@@ -328,6 +333,11 @@ class PartRunner:
             already=record.cost or record.price,
             what=price_name(provider.name, model),
         )
+
+
+def _reused(raw: RawFile) -> RawFile:
+    """A raw file of the cache, whose job was another task's."""
+    return attrs.evolve(raw, origin=attrs.evolve(raw.origin or Origin(), reused=True))
 
 
 def _duration_key(provider: Provider, share: Share) -> str:

@@ -93,10 +93,12 @@ class JobRef:
     Attributes:
         job_id: The provider's id of it.
         state: Whatever else `poll` needs. JSON; no secrets.
+        request_id: The provider's id of the submit, for its support.
     """
 
     job_id: str = attrs.field(validator=_text)
     state: JsonObject = attrs.field(default=None, converter=freeze_object, hash=False)
+    request_id: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -162,6 +164,7 @@ class JobStatus:
         error: Why; only with ``failed``.
         retry_hint_s: Seconds after which the provider wants to be asked again.
         cost: What the job cost, if the provider says.
+        request_id: The provider's id of the request that was answered so, for its support.
     """
 
     phase: Phase = attrs.field(
@@ -173,6 +176,7 @@ class JobStatus:
     error: TaskError | None = attrs.field(default=None, eq=False)
     retry_hint_s: float | None = None
     cost: Cost | None = None
+    request_id: str | None = None
 
     @property
     def final(self) -> bool:

@@ -45,6 +45,7 @@ class Settings:
         job_timeout_s: Seconds until a job is overdue; None means the provider's figure.
         outage_s: Seconds without a good answer of the service after which the run pauses.
         name: How files are named.
+        sidecar: Whether each picture gets a file beside it that tells how it was made.
         window: Tasks in work at once, at least; more where there are more slots.
         undelivered: Outcomes that may wait for the caller before no new task is begun.
         downloads: Downloads at once.
@@ -62,6 +63,7 @@ class Settings:
     job_timeout_s: float | None = attrs.field(default=None, validator=_positive)
     outage_s: float = attrs.field(default=OUTAGE_S, validator=attrs.validators.gt(0))
     name: NameTemplate = attrs.field(factory=NameTemplate)
+    sidecar: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     window: int = 64
     undelivered: int = 1024
     downloads: int = 8

@@ -77,6 +77,8 @@ class AsyncStudio:
         rewrite: Names or objects of rewriters, in order.
         process: Names of processors, or functions, in order.
         observe: Names of observers, or functions that take an event; see `holodeck_gen.events`.
+        sidecar: Whether each picture gets a JSON file beside it that tells how it was made; see
+            `Sidecar` and `Artifact.sidecar`.
         on_uncertain: ``"hold"``, or ``"resubmit"``, which may pay twice.
         attempts: Tries of one request in all.
         backoff_s: Seconds before the second try.
@@ -115,6 +117,7 @@ class AsyncStudio:
         rewrite: Sequence[str | Rewriter] | None = None,
         process: Sequence[str | Processor] | None = None,
         observe: Sequence[str | Observer] | None = None,
+        sidecar: bool | None = None,
         on_uncertain: OnUncertain | None = None,
         attempts: int | None = None,
         backoff_s: float | None = None,
@@ -142,6 +145,7 @@ class AsyncStudio:
                 request_timeout_s=request_timeout_s,
                 job_timeout_s=job_timeout_s,
                 outage_s=outage_s,
+                sidecar=sidecar,
                 name=name,
             ),
             submitter=_submitter,

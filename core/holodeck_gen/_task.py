@@ -30,7 +30,14 @@ def _inputs(value: Iterable[Input | os.PathLike[str]] | None) -> tuple[Input, ..
         return ()
     if isinstance(value, str | os.PathLike | Artifact) or not isinstance(value, Iterable):
         raise InvalidTaskError("inputs must be a list, also where there is only one")
-    return tuple(os.fspath(item) if isinstance(item, os.PathLike) else item for item in value)
+    return tuple(_input(item) for item in value)
+
+
+def _input(item: Input | os.PathLike[str]) -> Input:
+    if isinstance(item, Artifact):
+        # What lies beside a picture does not change what is asked for.
+        return attrs.evolve(item, sidecar=None)
+    return os.fspath(item) if isinstance(item, os.PathLike) else item
 
 
 def _check_inputs(_task: object, _attribute: object, value: tuple[object, ...]) -> None:

@@ -38,6 +38,7 @@ from holodeck_gen._resume import Resume, begin
 from holodeck_gen._route import Pool, Router
 from holodeck_gen._seating import Seating, left_in, steady_clock
 from holodeck_gen._settings import Settings
+from holodeck_gen._shelf import Shelf
 from holodeck_gen._store import StoreNote, check_store
 from holodeck_gen.errors import ConfigError, GenerationError, PausedError
 from holodeck_gen.events import Observer
@@ -330,6 +331,8 @@ class Workplace:
             "expand": [name for name, _ in self._stages["expander"]],
             "rewrite": [name for name, _ in self._stages["rewriter"]],
             "process": [name for name, _ in self._stages["processor"]],
+            # Journals of earlier releases have none.
+            "sidecar": self.settings.sidecar or None,
             "name": self.settings.name.text,
             "store": StoreNote.of(self._given_store, store).to_json(),
         }
@@ -356,11 +359,14 @@ class Workplace:
             ),
             finisher=Finisher(
                 processors=processors,
-                store=store,
-                template=self.settings.name,
-                journal=self.journal,
+                shelf=Shelf(
+                    store=store,
+                    template=self.settings.name,
+                    journal=self.journal,
+                    timeout_s=self.settings.stage_timeout_s,
+                    placed_by=self._placed_by(),
+                ),
                 timeout_s=self.settings.stage_timeout_s,
-                placed_by=self._placed_by(),
             ),
             submitter=(
                 self.submitter(self.journal, self.settings, self.events) if self.submitter else None

@@ -467,6 +467,7 @@ async def batch(folder: Path, server: Server, crash: Crash, *, late_s: float = 0
         output=folder,
         rewrite=[Rewriter(server, crash)],
         process=[develop],
+        sidecar=True,
         config=hg.Config.of({}, environ={}),
         registry=hg.Registry(),
     ) as studio:
@@ -524,6 +525,7 @@ class Trial:
                     for path in sorted(folder.rglob("*"))
                     if path.name not in KEPT
                 },
+                "sidecars": {path.name: path.read_text() for path in folder.glob("*.json")},
                 "steps": json.loads(steps.read_text()) if steps.exists() else [],
             }
 

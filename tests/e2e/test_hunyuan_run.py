@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import struct
@@ -155,7 +156,7 @@ class TestModel:
         for name, value in drawing.environ.items():
             if name.startswith("HUNYUAN_") or name == "NO_PROXY":
                 monkeypatch.setenv(name, value)
-        with hg.Studio(["hunyuan", "hunyuan3d"], output=tmp_path / "out") as studio:
+        with hg.Studio(["hunyuan", "hunyuan3d"], output=tmp_path / "out", sidecar=True) as studio:
             picture = studio.generate("a teapot", id="picture", provider="hunyuan")
             solid = studio.generate(
                 hg.Task(inputs=[picture.artifact], id="solid", kind="model3d", provider="hunyuan3d")
@@ -167,6 +168,15 @@ class TestModel:
         stats = drawing.stats
         assert (stats["jobs_created"], stats["refusals"]) == (2, {})
         assert stats["leaked_credentials"] == 0
+        sidecar = hg.Sidecar.loads((tmp_path / "out" / "solid.json").read_bytes())
+        (parent,) = sidecar.parents
+        assert (parent.path, parent.sha256) == (str(picture.path), picture.artifact.sha256)
+        assert picture.artifact.sidecar is not None
+        before = hg.Sidecar.loads(picture.artifact.sidecar.read_bytes())
+        assert before.files[0].sha256 == parent.sha256
+        # Of the submit and of the query, from the service itself.
+        assert [len(each.job.request_ids) for each in (before, sidecar)] == [2, 2]
+        assert sidecar.job.id in solid.job_ids
 
     def test_two_commands(self, drawing: Emulator, tmp_path: Path) -> None:
         drawing.reset()
@@ -175,8 +185,17 @@ class TestModel:
         own.run(code=DONE)
         wish = {"id": "solid", "kind": "model3d", "inputs": ["out/task-0.png"], "model": "rapid"}
         (own.folder / "solids.jsonl").write_text(json.dumps(wish))
-        own.call("run", "solids.jsonl", "-o", "solids", "-p", "hunyuan3d", code=DONE)
+        own.call("run", "solids.jsonl", "-o", "solids", "-p", "hunyuan3d", "--sidecar", code=DONE)
         assert_glb(own.folder / "solids" / "solid.glb")
+        picture = (own.folder / "out" / "task-0.png").read_bytes()
+        sidecar = json.loads((own.folder / "solids" / "solid.json").read_bytes())
+        assert sidecar["parents"] == [
+            {
+                "path": "out/task-0.png",
+                "uri": None,
+                "sha256": hashlib.sha256(picture).hexdigest(),
+            }
+        ]
         assert drawing.stats["jobs_created"] == 2
 
 

@@ -16,8 +16,9 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import attrs
 import pytest
 
+import holodeck_gen as hg
 from e2e import crashing
-from e2e.crashing import LABELS, PER_JOB, REFUSALS, SPOILED, TASKS, TWIN, picture
+from e2e.crashing import DIRECT, LABELS, PER_JOB, REFUSALS, SPOILED, TASKS, TWIN, picture
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -185,8 +186,20 @@ class Verdict:
             if part not in self.held
             for name, data in files.items()
         }
+        sidecars = {
+            _without_key(name): hg.Sidecar.loads(text)
+            for name, text in self.facts["sidecars"].items()
+        }
         if f"{SPOILED}#0" not in self.held:
             expected[".spool/raw"] = expected.pop(f"{SPOILED}.png")
+        # One beside each picture, and no second one of a run that would tell something else.
+        for name in [name for name in expected if name.endswith(".png") and "small" not in name]:
+            beside = f"{name.removesuffix('.png')}.json"
+            if sidecar := sidecars.get(beside):
+                expected[beside] = found[beside]
+                yield from self._sidecar(sidecar, expected[name])
+            else:
+                yield Finding("lost", f"there is no {beside}")
         for name in sorted(expected.keys() - found.keys()):
             yield Finding("lost", f"there is no {name}")
         for name in sorted(found.keys() - expected.keys()):
@@ -197,6 +210,19 @@ class Verdict:
         for name in sorted(expected.keys() & found.keys()):
             if expected[name] != found[name]:
                 yield Finding("damaged", name)
+
+    def _sidecar(self, sidecar: hg.Sidecar, sha256: str) -> Iterator[Finding]:
+        """What is told of a picture is true."""
+        label = sidecar.prompt.split()[0]
+        made = {line["job"] for line in self._lines("created") if line["label"] == label}
+        told = {
+            "file": sidecar.files[0].sha256 == sidecar.raw.sha256 == sha256,
+            "rewriter": sidecar.stages.rewrite == ("Rewriter",),
+            "job": sidecar.job.id is None if label in DIRECT else sidecar.job.id in made,
+        }
+        for fact, right in told.items():
+            if not right:
+                yield Finding("damaged", f"the {fact} in the sidecar of {label} {sidecar.number}")
 
     @property
     def _last(self) -> dict[str, Any]:
@@ -219,9 +245,10 @@ def _named(who: str) -> str:
 
 def _without_key(name: str) -> str:
     """The name of a file; that of the task without an id ends with its digest."""
-    if not name.startswith(TWIN):
+    if not name.startswith(TWIN) or "~" in name:
         return name
-    return f"{TWIN}-small.png" if name.endswith("-small.png") else f"{TWIN}.png"
+    ending = "-small.png" if name.endswith("-small.png") else name[name.rindex(".") :]
+    return f"{TWIN}{ending}"
 
 
 @attrs.define(eq=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import logging
 import os
 import secrets
@@ -16,19 +18,22 @@ import attrs
 import pytest
 import structlog
 from click.testing import CliRunner
+from PIL import Image
 
 import holodeck_gen as hg
 from helpers import result_of
 from holodeck_gen._cli._app import cli
 from holodeck_gen.errors import ConfigError, PluginLoadError, StorageError
+from holodeck_gen.events import JobEnded, JobSubmitted, TaskAdmitted, TaskEnded
 from holodeck_gen_plugins.stores._settings import ObjectOptions, settings_of
 from holodeck_gen_plugins.stores.object import ObjectStore, make_object, media_type
 from pictures import context, encoded
 from servers import always, reply, served
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from holodeck_gen.events import Event
     from servers import RawServer
 
 KEYS = {"access_key_id": "an-id", "secret_access_key": "a-secret", "region": "eu-test-1"}
@@ -387,6 +392,66 @@ def test_without_its_package_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         make_object(ObjectOptions(url="memory://"), context())
 
 
+#: What there is of each picture of the whole chain.
+ENDINGS = (".webp", "-thumb.jpg", ".json")
+#: A task's events, in their order.
+ORDER = (TaskAdmitted, JobSubmitted, JobEnded, TaskEnded)
+
+
+def sidecar_of(store: ObjectStore, artifact: hg.Artifact) -> hg.Sidecar:
+    beside = artifact.sidecar
+    assert beside is not None
+    if beside.path is not None:
+        data = beside.read_bytes()
+    else:
+        assert beside.uri is not None
+        data, media = get(store, beside.uri.removeprefix(store.url))
+        assert media == "application/json"
+    assert beside.media_type == "application/json"
+    assert hashlib.sha256(data).hexdigest() == beside.sha256
+    return hg.Sidecar.loads(data)
+
+
+def told_alike(sidecar: hg.Sidecar) -> hg.Sidecar:
+    """What two runs tell alike of one picture."""
+    job = attrs.evolve(sidecar.job, submitted_at=None, ended_at=None)
+    return attrs.evolve(sidecar, job=job)
+
+
+def assert_complete(sidecar: hg.Sidecar, read: Callable[[str], bytes]) -> None:
+    """It tells what was asked, what happened, and what is really there."""
+    assert sidecar.task["prompt"] == "a door"
+    assert sidecar.task["id"] == sidecar.key == f"t{sidecar.seed}"
+    assert (sidecar.prompt, sidecar.seed_effective) == ("a door, ink", True)
+    assert (sidecar.provider, sidecar.version) == ("procedural", hg.__version__)
+    assert sidecar.stages.rewrite == ("template",)
+    assert sidecar.stages.process == ("convert", "label", "thumbnail")
+    assert (sidecar.raw.media_type, sidecar.raw.width, sidecar.raw.height) == ("image/png", 64, 64)
+    assert sidecar.job.submitted_at is not None
+    assert sidecar.job.ended_at is not None
+    assert sidecar.job.submitted_at <= sidecar.job.ended_at
+    assert [each.name for each in sidecar.files] == [f"{sidecar.key}{end}" for end in ENDINGS[:2]]
+    for each in sidecar.files:
+        assert each.name is not None
+        data = read(each.name)
+        assert (each.sha256, each.size_bytes) == (hashlib.sha256(data).hexdigest(), len(data))
+        with Image.open(io.BytesIO(data)) as picture:
+            assert (picture.size, Image.MIME[picture.format or ""]) == (
+                (each.width, each.height),
+                each.media_type,
+            )
+
+
+def assert_in_order(events: Sequence[Event], keys: Sequence[str | None]) -> None:
+    """Each task has its four events, once, each after the one before."""
+    seen: dict[str, list[type]] = {}
+    for event in events:
+        if isinstance(event, ORDER):
+            key = event.outcome.key if isinstance(event, TaskEnded) else event.key
+            seen.setdefault(key, []).append(type(event))
+    assert seen == {key: list(ORDER) for key in keys}
+
+
 class TestStudio:
     """With the engine: the address as output, and the options of the stage of that name."""
 
@@ -417,10 +482,20 @@ class TestStudio:
         bucket = f"equal-{number}"
         _bucket(f"{server}/{bucket}")
         tasks = [hg.Task("a door", id=f"t{i}", size="64x64", seed=i) for i in range(number)]
-        stages = {"rewrite": ["template"], "process": ["convert", "label", "thumbnail"]}
-        with self._studio(server, output=f"s3://{bucket}", **stages) as studio:
+        remote_events: list[Event] = []
+        local_events: list[Event] = []
+        stages: dict[str, Any] = {
+            "rewrite": ["template"],
+            "process": ["convert", "label", "thumbnail"],
+            "sidecar": True,
+        }
+        with self._studio(
+            server, output=f"s3://{bucket}", on_event=remote_events.append, **stages
+        ) as studio:
             remote = studio.generate_all(tasks)
-        with self._studio(server, output=tmp_path, **stages) as studio:
+        with self._studio(
+            server, output=tmp_path, on_event=local_events.append, **stages
+        ) as studio:
             local = studio.generate_all(tasks)
         store = s3(server, url=f"s3://{bucket}")
         for one, other in zip(remote, local, strict=True):
@@ -432,10 +507,23 @@ class TestStudio:
                 assert data == that.read_bytes()
                 assert media == that.media_type == this.media_type
                 assert this.sha256 == that.sha256
-        assert len(names(store)) == 2 * number
+            there_told = sidecar_of(store, there[0])
+            # The times of two jobs differ; nothing else does.
+            assert told_alike(there_told) == told_alike(sidecar_of(store, here[0]))
+            assert_complete(there_told, lambda name: get(store, name)[0])
+            assert_complete(there_told, lambda name: (tmp_path / name).read_bytes())
+        expected = [f"t{i}{end}" for i in range(number) for end in ENDINGS]
+        assert names(store) == sorted(expected)
+        assert sorted(each.name for each in tmp_path.glob("t*")) == sorted(expected)
+        assert_in_order(remote_events, [task.id for task in tasks])
+        assert_in_order(local_events, [task.id for task in tasks])
 
     def _studio(self, server: str, **arguments: Any) -> hg.Studio:
-        stages = {"object": {"endpoint": server, **KEYS}, "convert": {"format": "webp"}}
+        stages = {
+            "object": {"endpoint": server, **KEYS},
+            "convert": {"format": "webp"},
+            "template": {"suffix": ", ink"},
+        }
         config = hg.Config.of({"stages": stages}, environ={})
         return hg.Studio("procedural", config=config, **arguments)
 

@@ -136,7 +136,7 @@ class TestClock:
             provider = service.provider("aiart")
             request = provider.prepare(TASK).request
             assert await provider.submit(request, key="k#0") == hg.JobRef(
-                job_id="j", state={**request["state"], "at": late}
+                job_id="j", state={**request["state"], "at": late}, request_id="req-1"
             )
             await provider.submit(request, key="k#1")
 

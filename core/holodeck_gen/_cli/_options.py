@@ -21,7 +21,7 @@ _Command: TypeAlias = Callable[..., Any]
 
 #: Task fields that an option sets where a task says nothing.
 _FIELDS = ("kind", "model", "size", "seed", "n", "style", "negative_prompt")
-_SETTINGS = ("provider", "concurrency", "budget", "store", "journal")
+_SETTINGS = ("provider", "concurrency", "budget", "store", "journal", "sidecar")
 _LISTS = ("rewrite", "expand", "process", "observe")
 
 
@@ -161,6 +161,11 @@ _WORK = (
     click.option("--expand", multiple=True, metavar="NAME", help="Make many tasks of one."),
     click.option("--rewrite", multiple=True, metavar="NAME", help="Change prompts first."),
     click.option("--process", multiple=True, metavar="NAME", help="Change finished files."),
+    click.option(
+        "--sidecar/--no-sidecar",
+        default=None,
+        help="Beside each picture a JSON file that tells how it was made.",
+    ),
     click.option("--store", metavar="NAME", help="Where finished files are kept."),
     click.option("--journal", metavar="FOLDER", help="Where the work is remembered."),
     click.option("--observe", multiple=True, metavar="NAME", help="Show how the work goes on."),

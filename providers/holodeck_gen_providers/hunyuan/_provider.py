@@ -133,13 +133,18 @@ class HunyuanProvider:
                 return hg.JobStatus(phase="failed", error=failure)
             raise failure from None
         if model.direct:
-            return self._reader(model, request["state"]).finished(answer)
+            ended = self._reader(model, request["state"]).finished(answer)
+            return attrs.evolve(ended, request_id=answer.request_id)
         job_id = answer.fields.get(words.job_id)
         if not isinstance(job_id, str | int) or not str(job_id):
             raise TransientError(
                 f"{model.submit} was answered without a job id", provider=self.name
             )
-        return hg.JobRef(job_id=str(job_id), state={**request["state"], "at": answer.at})
+        return hg.JobRef(
+            job_id=str(job_id),
+            state={**request["state"], "at": answer.at},
+            request_id=answer.request_id,
+        )
 
     async def poll(self, job: hg.JobRef) -> hg.JobStatus:
         """Ask once. As `holodeck_gen.Provider.poll`."""
@@ -159,7 +164,8 @@ class HunyuanProvider:
                 raise self._not_known(job.job_id, failure) from None
             raise failure from None
         self._unknown.pop(job.job_id, None)
-        return self._reader(model, job.state, job_id=job.job_id).status(answer)
+        status = self._reader(model, job.state, job_id=job.job_id).status(answer)
+        return attrs.evolve(status, request_id=answer.request_id)
 
     def _not_known(self, job_id: str, failure: ProviderError) -> ProviderError:
         now = asyncio.get_running_loop().time()

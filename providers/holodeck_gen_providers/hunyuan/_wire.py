@@ -51,6 +51,12 @@ class Answer:
     fields: Mapping[str, Any]
     at: float
 
+    @property
+    def request_id(self) -> str | None:
+        """The service's id of the request; the dialects spell its field in two ways."""
+        found = self.fields.get("RequestId") or self.fields.get("request_id")
+        return found if isinstance(found, str) else None
+
 
 class FaultError(Exception):
     """The service answered with an error; never leaves the provider.
