@@ -38,11 +38,12 @@ class Grant:
 
     Attributes:
         number: In order.
-        at: When.
+        at: When; from `Ceiling.sending` on, when it was sent.
         level: Slots that count as occupied, with this one.
         age: Seconds since the end of the job whose slot it needs; see `Lag.age`.
         more: It tries one more than the bound.
         early: It tries a slot that may still be taken.
+        sent: Whether it is on its way; before that it may wait for its turn at the pace.
     """
 
     number: int
@@ -51,6 +52,7 @@ class Grant:
     age: float
     more: bool
     early: bool
+    sent: bool = False
 
 
 @attrs.define(eq=False)
@@ -82,6 +84,8 @@ class Ceiling:
     _number: int = attrs.field(default=0, init=False)
     #: Grants below this number share the cause of the last refusal.
     _cause: int = attrs.field(default=0, init=False)
+    #: When the submit was sent that was refused last.
+    _refused: float = attrs.field(default=float("-inf"), init=False)
     _in_a_row: int = attrs.field(default=0, init=False)
     _not_before: float = attrs.field(default=float("-inf"), init=False)
 
@@ -122,18 +126,29 @@ class Ceiling:
         """One more submit goes out, where `occupied` were allowed to."""
         cooling = self.lag.cooling(now)
         level = occupied + cooling
-        full = min(self.levels.limit, self.levels.best)
         more = self._more(now, level, cooling)
         self._number += 1
         grant = self._pending[self._number] = Grant(
             number=self._number,
             at=now,
             level=level + 1,
-            age=self.lag.age(now, full - occupied),
+            age=self._age(now, occupied),
             more=more,
             early=level >= self.levels.limit and not more,
         )
         return grant
+
+    def sending(self, now: float, grant: Grant, occupied: int) -> None:
+        """It is sent now, where `occupied` slots are, with its own.
+
+        Where many wait for their turn at the pace, jobs have ended since it was granted, and what
+        is granted but not sent does not run: what its answer says is how many run now.
+        """
+        grant.sent = True
+        grant.at = now
+        running = occupied - 1 - sum(not each.sent for each in self._pending.values())
+        grant.level = min(grant.level, running + 1 + self.lag.cooling(now))
+        grant.age = self._age(now, running)
 
     def accepted(self, now: float, grant: Grant) -> None:
         """The provider took it."""
@@ -143,6 +158,11 @@ class Ceiling:
         self.starved_since = None
         if grant.early:
             self.lag.was_early(now, grant.age, accepted=True)
+            return
+        if grant.at < self._refused:
+            # What was refused was sent later and knows better: it says no more than that.
+            level = min(grant.level, self.levels.limit)
+            self.levels.prove(now, level, sent=grant.at, last_end=self.lag.last)
             return
         if self._doubt is not None:
             self._doubt = None
@@ -171,6 +191,7 @@ class Ceiling:
                 later.level -= 1
         if retry_after_s:
             self._wait(now, retry_after_s)
+        self._refused = max(self._refused, grant.at)
         if grant.early:
             self.lag.was_early(now, grant.age, accepted=False)
         elif grant.more:
@@ -195,6 +216,10 @@ class Ceiling:
     def findings(self, now: float) -> Known | None:
         """What the next run should know; None where nothing was found out."""
         return self.levels.findings(now, refusals=self.refusals, lag_s=self.lag.seconds)
+
+    def _age(self, now: float, occupied: int) -> float:
+        full = min(self.levels.limit, self.levels.best)
+        return self.lag.age(now, full - occupied)
 
     def _on_its_way(self, now: float) -> list[Grant]:
         """Submits whose answer may be expected."""

@@ -317,6 +317,9 @@ class _LocalSlot:
 
     def sending(self) -> None:
         self.gate.seats.sending(self.key)
+        if self.grant is not None:
+            occupied = self.gate.held + self.gate.seats.others()
+            self.gate._ceiling.sending(_now(), self.grant, occupied)
 
     def accepted(self) -> None:
         if self.grant is not None:
