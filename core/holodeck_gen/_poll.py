@@ -88,14 +88,14 @@ class Poller:
         clock = asyncio.get_running_loop().time
         desk = self.account.desk(self.provider)
         while True:
-            # Others may have told meanwhile that it takes longer than was thought.
+            # Others may have told meanwhile how long it takes.
             self._wish = self.timetable.plan.wish(accepted, self._ran)
             price = desk.price(self.timetable)
             due = max(self._wish.time(price), earliest, self._sent + SHORTEST_PAUSE_S)
             wait = min(due, deadline) - clock()
             if wait <= 0:
                 return
-            if await self.account.health.rest(wait):
+            if await self.timetable.rest(self.account.health.rest(wait)):
                 return
 
     async def _poll(self, deadline: float) -> JobStatus:
