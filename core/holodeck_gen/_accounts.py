@@ -46,6 +46,7 @@ class Account:
 
     key: str
     concurrency: Concurrency
+    probe: bool = False
     #: Seconds without a good answer after which it is paused.
     outage_s: float = OUTAGE_S
     #: Told of a pause when it begins.
@@ -76,7 +77,13 @@ class Account:
             seats = (
                 OwnSeats() if self.seating is None else self.seating.seats(provider, task, limits)
             )
-            gate = LocalGate(self.concurrency, limits, seats=seats, memory=memory)
+            gate = LocalGate(
+                self.concurrency,
+                limits,
+                seats=seats,
+                memory=memory,
+                probe=self.probe and limits.refusals_free,
+            )
             sampler = self._samplers[quota] = Sampler(
                 account=self.key,
                 quota=quota,
@@ -173,6 +180,7 @@ class Accounts:
     """Every account in use."""
 
     concurrency: Concurrency
+    probe: bool = False
     outage_s: float = OUTAGE_S
     #: Told of a pause when it is one of all accounts.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
@@ -189,6 +197,7 @@ class Accounts:
                 key=key,
                 concurrency=self.concurrency,
                 events=self.events,
+                probe=self.probe,
                 seating=self.seating,
                 outage_s=self.outage_s,
                 on_pause=self._one_paused,

@@ -44,6 +44,7 @@ class Grant:
         more: It tries one more than the bound.
         early: It tries a slot that may still be taken.
         sent: Whether it is on its way; before that it may wait for its turn at the pace.
+        probe: It tries a slot whose job has probably ended; its answer tells nothing of the quota.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Grant:
     more: bool
     early: bool
     sent: bool = False
+    probe: bool = False
 
 
 @attrs.define(eq=False)
@@ -122,11 +124,28 @@ class Ceiling:
         times += [grant.at + PATIENCE_S for grant in self._pending.values()]
         return min((at for at in times if at is not None and now < at < float("inf")), default=None)
 
-    def grant(self, now: float, occupied: int) -> Grant:
+    def may_probe(self, now: float, occupied: int) -> bool:
+        """Whether one more may be tried although all of the slots are `occupied`.
+
+        Only where it was the provider that refused more, in calm times: a number of the user's is
+        never exceeded, and what slots that are freed late answer is worth nothing.
+        """
+        levels = self.levels
+        calm = not self._in_a_row and now >= self._not_before and self._doubt is None
+        return (
+            calm
+            and levels.bounded
+            and levels.dip is None
+            and levels.limit <= levels.proven
+            and levels.limit <= occupied < levels.top
+            and not self.lag.seconds
+        )
+
+    def grant(self, now: float, occupied: int, *, probe: bool = False) -> Grant:
         """One more submit goes out, where `occupied` were allowed to."""
         cooling = self.lag.cooling(now)
         level = occupied + cooling
-        more = self._more(now, level, cooling)
+        more = not probe and self._more(now, level, cooling)
         self._number += 1
         grant = self._pending[self._number] = Grant(
             number=self._number,
@@ -134,7 +153,8 @@ class Ceiling:
             level=level + 1,
             age=self._age(now, occupied),
             more=more,
-            early=level >= self.levels.limit and not more,
+            early=level >= self.levels.limit and not more and not probe,
+            probe=probe,
         )
         return grant
 
@@ -154,8 +174,10 @@ class Ceiling:
         """The provider took it."""
         if self._pending.pop(grant.number, None) is None:
             return
-        self.submits += 1
         self.starved_since = None
+        if grant.probe:
+            return
+        self.submits += 1
         if grant.early:
             self.lag.was_early(now, grant.age, accepted=True)
             return
@@ -183,14 +205,16 @@ class Ceiling:
         """
         if self._pending.pop(grant.number, None) is None:
             return 0.0
-        self.submits += 1
-        self.refusals += 1
         for later in self._pending.values():
             if later.number > grant.number:
                 # It stood in one place less than was thought.
                 later.level -= 1
         if retry_after_s:
             self._wait(now, retry_after_s)
+        if grant.probe:
+            return max(0.0, self._not_before - now)
+        self.submits += 1
+        self.refusals += 1
         self._refused = max(self._refused, grant.at)
         if grant.early:
             self.lag.was_early(now, grant.age, accepted=False)
