@@ -11,10 +11,11 @@ import attrs
 from holodeck_gen._calls import copied
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._event_queue import EventQueue
-from holodeck_gen._gate import Gate, LocalGate, OwnSeats
+from holodeck_gen._gate import Gate, LocalGate
 from holodeck_gen._health import OUTAGE_S, Health
 from holodeck_gen._levels import Levels
 from holodeck_gen._log import Logger
+from holodeck_gen._own_seats import OwnSeats
 from holodeck_gen._pace import Pace
 from holodeck_gen._poll_desk import PollDesk, Timetable
 from holodeck_gen._proven import Memory

@@ -1,6 +1,6 @@
 """Job slots: how many jobs of one account and quota key may be between submit and end.
 
-`Gate` is the seam; `LocalGate` serves one studio, `Seats` what it shares with others.
+`Gate` is the seam; `LocalGate` serves one studio, its `Seats` are what it shares with others.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from holodeck_gen._ceiling import Ceiling, Grant
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._line import Group, Line, Waiter
 from holodeck_gen._meter import Meter
+from holodeck_gen._own_seats import OwnSeats, Seats
 from holodeck_gen._probes import Probes, Running
 from holodeck_gen._proven import Memory
 from holodeck_gen._provider import Limits
@@ -28,88 +29,6 @@ if TYPE_CHECKING:
 LOOK_AGAIN_S = 0.25
 #: Seconds between two times that what was found out is kept for the next run.
 REMEMBER_S = 30.0
-
-
-class Seats(Protocol):
-    """Who occupies the slots, over all studios that share them. Quick; never blocks.
-
-    A key names one submit: the part's `submit_key`.
-    """
-
-    def others(self) -> int:
-        """Slots that are occupied by others than this gate."""
-        ...
-
-    def take(self, key: str, limit: int) -> bool:
-        """Occupy one slot, unless all together have `limit` already."""
-        ...
-
-    def occupy(self, key: str) -> None:
-        """Occupy one slot, above every limit if need be."""
-        ...
-
-    def sending(self, key: str) -> None:
-        """A submit is about to be sent: its job may run from now on."""
-        ...
-
-    def keep(self, key: str, at_most_s: float) -> None:
-        """The job may run for so many seconds more, also where this process ends."""
-        ...
-
-    def abandon(self, key: str) -> float:
-        """Watch the job no more: it is one of the others until it has surely ended.
-
-        Returns:
-            Seconds until then.
-        """
-        ...
-
-    def leave(self, key: str, *, ended: bool = False) -> None:
-        """Give it back; `ended` where the job was seen to run to its end."""
-        ...
-
-
-@attrs.define(eq=False)
-class OwnSeats:
-    """Seats that nobody else uses.
-
-    Args:
-        timeout_s: Seconds after which a job that nobody watches has surely ended.
-    """
-
-    timeout_s: float = 600.0
-    _mine: int = attrs.field(default=0, init=False)
-    #: Loop times until which abandoned jobs may run.
-    _abandoned: list[float] = attrs.field(factory=list, init=False)
-
-    def others(self) -> int:
-        if self._abandoned:
-            now = _now()
-            self._abandoned = [until for until in self._abandoned if until > now]
-        return len(self._abandoned)
-
-    def take(self, key: str, limit: int) -> bool:
-        if self._mine + self.others() >= limit:
-            return False
-        self._mine += 1
-        return True
-
-    def occupy(self, key: str) -> None:
-        self._mine += 1
-
-    def sending(self, key: str) -> None:
-        pass
-
-    def keep(self, key: str, at_most_s: float) -> None:
-        pass
-
-    def abandon(self, key: str) -> float:
-        self._mine -= 1
-        self._abandoned.append(_now() + self.timeout_s)
-        return self.timeout_s
-
-    def leave(self, key: str, *, ended: bool = False) -> None:
-        self._mine -= 1
 
 
 class Slot(Protocol):
