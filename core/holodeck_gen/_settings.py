@@ -54,7 +54,7 @@ class Settings:
 
     concurrency: Concurrency = attrs.field(factory=Concurrency, converter=_concurrency)
     budget: Cost | None = attrs.field(default=None, converter=_budget)
-    probe: bool = False
+    probe: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     on_uncertain: OnUncertain = attrs.field(
         default="hold", validator=attrs.validators.in_(("hold", "resubmit"))
     )
