@@ -609,7 +609,7 @@ class TestInspect:
         assert "from SECRET" in rows["providers.fake.x"]
         assert rows["attempts"].endswith("command line")
         found = json.loads(invoke("config", "--json", code=1).stdout)
-        assert {"key": "provider", "value": "fake"}.items() <= found[15].items()
+        assert {"key": "provider", "value": "fake"}.items() <= found[16].items()
         assert CANARY not in str(found)
 
     def test_nothing_configured(self) -> None:
