@@ -114,6 +114,7 @@ def an_hour(
                 slot = await gate.slot(again=again)
                 leave = max(clock(), leave + 1 / RATE)
                 await asyncio.sleep(leave - clock() + LATENCY_S / 2)
+                slot.sending()
                 end = service.submit(clock())
                 await asyncio.sleep(LATENCY_S / 2)
                 if again := end is None:

@@ -11,10 +11,11 @@ import attrs
 from holodeck_gen._calls import copied
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._event_queue import EventQueue
-from holodeck_gen._gate import Gate, LocalGate, OwnSeats
+from holodeck_gen._gate import Gate, LocalGate
 from holodeck_gen._health import OUTAGE_S, Health
 from holodeck_gen._levels import Levels
 from holodeck_gen._log import Logger
+from holodeck_gen._own_seats import OwnSeats
 from holodeck_gen._pace import Pace
 from holodeck_gen._poll_desk import PollDesk, Timetable
 from holodeck_gen._proven import Memory
@@ -46,6 +47,7 @@ class Account:
 
     key: str
     concurrency: Concurrency
+    probe: bool = False
     #: Seconds without a good answer after which it is paused.
     outage_s: float = OUTAGE_S
     #: Told of a pause when it begins.
@@ -76,7 +78,13 @@ class Account:
             seats = (
                 OwnSeats() if self.seating is None else self.seating.seats(provider, task, limits)
             )
-            gate = LocalGate(self.concurrency, limits, seats=seats, memory=memory)
+            gate = LocalGate(
+                self.concurrency,
+                limits,
+                seats=seats,
+                memory=memory,
+                probe=self.probe and limits.refusals_free,
+            )
             sampler = self._samplers[quota] = Sampler(
                 account=self.key,
                 quota=quota,
@@ -173,6 +181,7 @@ class Accounts:
     """Every account in use."""
 
     concurrency: Concurrency
+    probe: bool = False
     outage_s: float = OUTAGE_S
     #: Told of a pause when it is one of all accounts.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
@@ -189,6 +198,7 @@ class Accounts:
                 key=key,
                 concurrency=self.concurrency,
                 events=self.events,
+                probe=self.probe,
                 seating=self.seating,
                 outage_s=self.outage_s,
                 on_pause=self._one_paused,

@@ -38,11 +38,13 @@ class Grant:
 
     Attributes:
         number: In order.
-        at: When.
+        at: When; from `Ceiling.sending` on, when it was sent.
         level: Slots that count as occupied, with this one.
         age: Seconds since the end of the job whose slot it needs; see `Lag.age`.
         more: It tries one more than the bound.
         early: It tries a slot that may still be taken.
+        sent: Whether it is on its way; before that it may wait for its turn at the pace.
+        probe: It tries a slot whose job has probably ended; its answer tells nothing of the quota.
     """
 
     number: int
@@ -51,6 +53,8 @@ class Grant:
     age: float
     more: bool
     early: bool
+    sent: bool = False
+    probe: bool = False
 
 
 @attrs.define(eq=False)
@@ -82,6 +86,8 @@ class Ceiling:
     _number: int = attrs.field(default=0, init=False)
     #: Grants below this number share the cause of the last refusal.
     _cause: int = attrs.field(default=0, init=False)
+    #: When the submit was sent that was refused last.
+    _refused: float = attrs.field(default=float("-inf"), init=False)
     _in_a_row: int = attrs.field(default=0, init=False)
     _not_before: float = attrs.field(default=float("-inf"), init=False)
 
@@ -118,31 +124,67 @@ class Ceiling:
         times += [grant.at + PATIENCE_S for grant in self._pending.values()]
         return min((at for at in times if at is not None and now < at < float("inf")), default=None)
 
-    def grant(self, now: float, occupied: int) -> Grant:
+    def may_probe(self, now: float, occupied: int) -> bool:
+        """Whether one more may be tried although all of the slots are `occupied`.
+
+        Only where it was the provider that refused more, in calm times: a number of the user's is
+        never exceeded, and what slots that are freed late answer is worth nothing.
+        """
+        levels = self.levels
+        calm = not self._in_a_row and now >= self._not_before and self._doubt is None
+        return (
+            calm
+            and levels.bounded
+            and levels.dip is None
+            and levels.limit <= levels.proven
+            and levels.limit <= occupied < levels.top
+            and not self.lag.seconds
+        )
+
+    def grant(self, now: float, occupied: int, *, probe: bool = False) -> Grant:
         """One more submit goes out, where `occupied` were allowed to."""
         cooling = self.lag.cooling(now)
         level = occupied + cooling
-        full = min(self.levels.limit, self.levels.best)
-        more = self._more(now, level, cooling)
+        more = not probe and self._more(now, level, cooling)
         self._number += 1
         grant = self._pending[self._number] = Grant(
             number=self._number,
             at=now,
             level=level + 1,
-            age=self.lag.age(now, full - occupied),
+            age=self._age(now, occupied),
             more=more,
-            early=level >= self.levels.limit and not more,
+            early=level >= self.levels.limit and not more and not probe,
+            probe=probe,
         )
         return grant
+
+    def sending(self, now: float, grant: Grant, occupied: int) -> None:
+        """It is sent now, where `occupied` slots are, with its own.
+
+        Where many wait for their turn at the pace, jobs have ended since it was granted, and what
+        is granted but not sent does not run: what its answer says is how many run now.
+        """
+        grant.sent = True
+        grant.at = now
+        running = occupied - 1 - sum(not each.sent for each in self._pending.values())
+        grant.level = min(grant.level, running + 1 + self.lag.cooling(now))
+        grant.age = self._age(now, running)
 
     def accepted(self, now: float, grant: Grant) -> None:
         """The provider took it."""
         if self._pending.pop(grant.number, None) is None:
             return
-        self.submits += 1
         self.starved_since = None
+        if grant.probe:
+            return
+        self.submits += 1
         if grant.early:
             self.lag.was_early(now, grant.age, accepted=True)
+            return
+        if grant.at < self._refused:
+            # What was refused was sent later and knows better: it says no more than that.
+            level = min(grant.level, self.levels.limit)
+            self.levels.prove(now, level, sent=grant.at, last_end=self.lag.last)
             return
         if self._doubt is not None:
             self._doubt = None
@@ -163,14 +205,17 @@ class Ceiling:
         """
         if self._pending.pop(grant.number, None) is None:
             return 0.0
-        self.submits += 1
-        self.refusals += 1
         for later in self._pending.values():
             if later.number > grant.number:
                 # It stood in one place less than was thought.
                 later.level -= 1
         if retry_after_s:
             self._wait(now, retry_after_s)
+        if grant.probe:
+            return max(0.0, self._not_before - now)
+        self.submits += 1
+        self.refusals += 1
+        self._refused = max(self._refused, grant.at)
         if grant.early:
             self.lag.was_early(now, grant.age, accepted=False)
         elif grant.more:
@@ -195,6 +240,10 @@ class Ceiling:
     def findings(self, now: float) -> Known | None:
         """What the next run should know; None where nothing was found out."""
         return self.levels.findings(now, refusals=self.refusals, lag_s=self.lag.seconds)
+
+    def _age(self, now: float, occupied: int) -> float:
+        full = min(self.levels.limit, self.levels.best)
+        return self.lag.age(now, full - occupied)
 
     def _on_its_way(self, now: float) -> list[Grant]:
         """Submits whose answer may be expected."""

@@ -134,6 +134,7 @@ KEYS: Mapping[str, Callable[[Any], Any]] = {
     "output": _output,
     "store": _text,
     "concurrency": _concurrency,
+    "probe": _flag,
     "budget": _budget,
     "name": _text,
     "journal": _journal,

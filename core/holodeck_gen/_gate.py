@@ -1,12 +1,13 @@
 """Job slots: how many jobs of one account and quota key may be between submit and end.
 
-`Gate` is the seam; `LocalGate` serves one studio, `Seats` what it shares with others.
+`Gate` is the seam; `LocalGate` serves one studio, its `Seats` are what it shares with others.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
@@ -16,6 +17,8 @@ from holodeck_gen._ceiling import Ceiling, Grant
 from holodeck_gen._concurrency import Concurrency
 from holodeck_gen._line import Group, Line, Waiter
 from holodeck_gen._meter import Meter
+from holodeck_gen._own_seats import OwnSeats, Seats
+from holodeck_gen._probes import Probes, Running
 from holodeck_gen._proven import Memory
 from holodeck_gen._provider import Limits
 
@@ -28,90 +31,13 @@ LOOK_AGAIN_S = 0.25
 REMEMBER_S = 30.0
 
 
-class Seats(Protocol):
-    """Who occupies the slots, over all studios that share them. Quick; never blocks.
-
-    A key names one submit: the part's `submit_key`.
-    """
-
-    def others(self) -> int:
-        """Slots that are occupied by others than this gate."""
-        ...
-
-    def take(self, key: str, limit: int) -> bool:
-        """Occupy one slot, unless all together have `limit` already."""
-        ...
-
-    def occupy(self, key: str) -> None:
-        """Occupy one slot, above every limit if need be."""
-        ...
-
-    def sending(self, key: str) -> None:
-        """A submit is about to be sent: its job may run from now on."""
-        ...
-
-    def keep(self, key: str, at_most_s: float) -> None:
-        """The job may run for so many seconds more, also where this process ends."""
-        ...
-
-    def abandon(self, key: str) -> float:
-        """Watch the job no more: it is one of the others until it has surely ended.
-
-        Returns:
-            Seconds until then.
-        """
-        ...
-
-    def leave(self, key: str, *, ended: bool = False) -> None:
-        """Give it back; `ended` where the job was seen to run to its end."""
-        ...
-
-
-@attrs.define(eq=False)
-class OwnSeats:
-    """Seats that nobody else uses.
-
-    Args:
-        timeout_s: Seconds after which a job that nobody watches has surely ended.
-    """
-
-    timeout_s: float = 600.0
-    _mine: int = attrs.field(default=0, init=False)
-    #: Loop times until which abandoned jobs may run.
-    _abandoned: list[float] = attrs.field(factory=list, init=False)
-
-    def others(self) -> int:
-        if self._abandoned:
-            now = _now()
-            self._abandoned = [until for until in self._abandoned if until > now]
-        return len(self._abandoned)
-
-    def take(self, key: str, limit: int) -> bool:
-        if self._mine + self.others() >= limit:
-            return False
-        self._mine += 1
-        return True
-
-    def occupy(self, key: str) -> None:
-        self._mine += 1
-
-    def sending(self, key: str) -> None:
-        pass
-
-    def keep(self, key: str, at_most_s: float) -> None:
-        pass
-
-    def abandon(self, key: str) -> float:
-        self._mine -= 1
-        self._abandoned.append(_now() + self.timeout_s)
-        return self.timeout_s
-
-    def leave(self, key: str, *, ended: bool = False) -> None:
-        self._mine -= 1
-
-
 class Slot(Protocol):
     """One job's place; held from before the submit to the job's end."""
+
+    @property
+    def probe(self) -> bool:
+        """Whether the submit is a try: all slots seem taken, and one is probably free."""
+        ...
 
     def sending(self) -> None:
         """A submit is about to be sent: its job may run from now on."""
@@ -127,6 +53,10 @@ class Slot(Protocol):
         Returns:
             Seconds until the next submit is tried, at the soonest.
         """
+        ...
+
+    def watched(self, job: Running) -> AbstractContextManager[None]:
+        """Let `job` tell how likely it has ended."""
         ...
 
     def keep(self, at_most_s: float) -> None:
@@ -203,6 +133,8 @@ class LocalGate:
     limits: Limits
     seats: Seats = attrs.field(factory=OwnSeats, kw_only=True)
     memory: Memory | None = attrs.field(default=None, kw_only=True)
+    #: Whether a submit is tried where a slot is probably free.
+    probe: bool = attrs.field(default=False, kw_only=True)
     #: Told of the loop time when something has changed.
     on_change: Callable[[float], object] = attrs.field(default=lambda _now: None, kw_only=True)
     meter: Meter = attrs.field(factory=Meter, init=False)
@@ -210,6 +142,7 @@ class LocalGate:
     waiting: int = attrs.field(default=0, init=False)
     _ceiling: Ceiling = attrs.field(init=False)
     _line: Line = attrs.field(factory=Line, init=False)
+    _probes: Probes = attrs.field(factory=Probes, init=False)
     _remembered: float = attrs.field(default=float("-inf"), init=False)
     _timer: asyncio.TimerHandle | None = attrs.field(default=None, init=False)
 
@@ -282,17 +215,26 @@ class LocalGate:
             others = self.seats.others()
             occupied = self.held + others
             allowed = self._ceiling.allowed(now, occupied)
+            over = occupied - self._ceiling.levels.limit
+            may_probe = self.probe and not others and self._ceiling.may_probe(now, occupied)
+            if probe := occupied >= allowed and may_probe and self._probes.due(now, over):
+                allowed = occupied + 1
             # Asked also in vain where others are: so they learn that somebody waits.
             full = occupied >= allowed and not others
             if full or not self.seats.take(waiter.key, allowed):
                 wake_at = self._ceiling.wake_at(now)
                 if others or occupied < allowed:
                     wake_at = min(wake_at or now + LOOK_AGAIN_S, now + LOOK_AGAIN_S)
+                if may_probe and (probe_at := self._probes.next_at(over)) is not None:
+                    wake_at = min(wake_at or probe_at, probe_at)
                 self._set_timer(wake_at)
                 return
             self._line.pop()
             self.held += 1
-            waiter.turn.set_result(self._ceiling.grant(now, occupied))
+            if probe:
+                self._probes.tried()
+            waiter.turn.set_result(self._ceiling.grant(now, occupied, probe=probe))
+        self._probes.rest()
         self._set_timer(None)
 
     def _set_timer(self, at: float | None) -> None:
@@ -315,8 +257,25 @@ class _LocalSlot:
     grant: Grant | None
     _open: bool = attrs.field(default=True, init=False)
 
+    @property
+    def probe(self) -> bool:
+        return self.grant is not None and self.grant.probe
+
+    @contextmanager
+    def watched(self, job: Running) -> Iterator[None]:
+        self.gate._probes.jobs.append(job)
+        if self.gate.probe:
+            self.gate._hand_out()
+        try:
+            yield
+        finally:
+            self.gate._probes.jobs.remove(job)
+
     def sending(self) -> None:
         self.gate.seats.sending(self.key)
+        if self.grant is not None:
+            occupied = self.gate.held + self.gate.seats.others()
+            self.gate._ceiling.sending(_now(), self.grant, occupied)
 
     def accepted(self) -> None:
         if self.grant is not None:
@@ -327,10 +286,12 @@ class _LocalSlot:
         wait_s = retry_after_s or 0.0
         if self._open:
             self._open = False
-            self.gate.meter.refusals += 1
+            self.gate.meter.refusals += not self.probe
             self.gate._give_back(self.key)
             if self.grant is not None:
                 wait_s = self.gate._ceiling.refused(_now(), self.grant, retry_after_s)
+                if self.probe and self.grant.level == self.gate._ceiling.levels.limit + 1:
+                    self.gate._probes.refused(self.grant.at)
             self.gate._wake()
         return wait_s
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -209,8 +210,10 @@ class Job:
             status = await submit() if submit else None
             if status is None:
                 accepted = accepted if self.accepted is None else self.accepted
-                with self.account.health.watching(), self.stage("job"):
-                    status = await self._poller().until_final(accepted, resumed=submit is None)
+                poller = self._poller(accepted)
+                watched = nullcontext() if self._slot is None else self._slot.watched(poller)
+                with self.account.health.watching(), self.stage("job"), watched:
+                    status = await poller.until_final(resumed=submit is None)
             self._ended = True
             self.cost = status.cost
         finally:
@@ -248,6 +251,8 @@ class Job:
                         reason=str(error),
                     )
                 )
+            elif self._slot.probe:
+                _log.debug("submit.tried_in_vain", part=str(self.key))
             else:
                 self.retrying("submit", error, wait_s)
             raise
@@ -362,7 +367,7 @@ class Job:
         task, part = self.key.task, self.key.index
         return self.events.stage(stage, key=task, part=part, name=name, began=began)
 
-    def _poller(self) -> Poller:
+    def _poller(self, accepted: float = 0.0) -> Poller:
         def on_retry(error: RetryableError, wait_s: float) -> None:
             self.retrying("poll", error, wait_s)
 
@@ -374,6 +379,7 @@ class Job:
             timetable=self._timetable,
             settings=self.settings,
             on_retry=on_retry,
+            accepted=accepted,
         )
 
     @property

@@ -33,7 +33,11 @@ SHORTEST_PAUSE_S = 0.05
 
 @attrs.define(kw_only=True, eq=False)
 class Poller:
-    """Polls one job; polls are always safe to repeat."""
+    """Polls one job; polls are always safe to repeat.
+
+    Attributes:
+        accepted: Loop time at which the provider accepted the job.
+    """
 
     ref: JobRef
     provider: Provider
@@ -41,16 +45,16 @@ class Poller:
     timetable: Timetable
     settings: Settings
     on_retry: Callable[[RetryableError, float], object]
+    accepted: float
     _wish: Wish | None = attrs.field(default=None, init=False)
     _sent: float = attrs.field(default=-math.inf, init=False)
     #: Seconds after which the job was found running.
     _ran: float = attrs.field(default=0.0, init=False)
 
-    async def until_final(self, accepted: float, *, resumed: bool = False) -> JobStatus:
+    async def until_final(self, *, resumed: bool = False) -> JobStatus:
         """Poll until the job has ended.
 
         Args:
-            accepted: Loop time at which the provider accepted the job.
             resumed: Whether an earlier run may have polled it.
 
         Raises:
@@ -58,6 +62,7 @@ class Poller:
             ProviderError: The provider cannot tell how it is doing.
         """
         clock = asyncio.get_running_loop().time
+        accepted = self.accepted
         deadline = accepted + self.settings.job_timeout(self.provider.limits)
         earliest = -math.inf
         with self.account.desk(self.provider).job():
@@ -83,19 +88,37 @@ class Poller:
                 good = hint is not None and hint >= SHORTEST_PAUSE_S
                 earliest = clock() + (hint if hint and good else 0.0)
 
+    @property
+    def typical_s(self) -> float:
+        """Seconds that such jobs take."""
+        return self.timetable.plan.typical_s
+
+    def ended_by(self, at: float) -> float:
+        """How likely the job has ended by loop time `at`."""
+        durations = self.timetable.durations
+        age = at - self.accepted
+        if not durations.seen or age <= self._ran:
+            return 0.0
+        gone = durations.spread.share(self._ran)
+        return (durations.spread.share(age) - gone) / (1 - gone)
+
+    def ran(self, at: float) -> None:
+        """The job was found running at loop time `at`."""
+        self._ran = max(self._ran, at - self.accepted)
+
     async def _due(self, accepted: float, earliest: float, deadline: float) -> None:
         """Wait until it is worth a query to ask after the job."""
         clock = asyncio.get_running_loop().time
         desk = self.account.desk(self.provider)
         while True:
-            # Others may have told meanwhile that it takes longer than was thought.
+            # Others may have told meanwhile how long it takes.
             self._wish = self.timetable.plan.wish(accepted, self._ran)
             price = desk.price(self.timetable)
             due = max(self._wish.time(price), earliest, self._sent + SHORTEST_PAUSE_S)
             wait = min(due, deadline) - clock()
             if wait <= 0:
                 return
-            if await self.account.health.rest(wait):
+            if await self.timetable.rest(self.account.health.rest(wait)):
                 return
 
     async def _poll(self, deadline: float) -> JobStatus:

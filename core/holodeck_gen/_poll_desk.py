@@ -18,7 +18,7 @@ from holodeck_gen._pace import Pace
 from holodeck_gen._poll_plan import RATIO, Plan, Wish, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator
 
 #: Before anything is known, a job takes about so many of the provider's poll intervals.
 INTERVALS = 4.0
@@ -37,6 +37,7 @@ class Timetable:
     poll_interval_s: float
     durations: Durations = attrs.field(init=False)
     _plan: Plan | None = attrs.field(default=None, init=False)
+    _resting: set[asyncio.Timeout] = attrs.field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.durations = Durations(INTERVALS * self.poll_interval_s)
@@ -61,6 +62,24 @@ class Timetable:
     def ended(self, running: float, ended: float) -> None:
         """A job ended between two ages in seconds, or, with infinity, was given up."""
         self.durations.observe(running, ended)
+        if self.durations.stale:
+            for alarm in self._resting:
+                if not alarm.expired():
+                    alarm.reschedule(-math.inf)
+
+    async def rest(self, wait: Awaitable[bool]) -> bool:
+        """Wait for `wait`; False if meanwhile so much is learnt that a job may be due sooner."""
+        alarm = asyncio.timeout(None)
+        self._resting.add(alarm)
+        try:
+            async with alarm:
+                return await wait
+        except TimeoutError:
+            if not alarm.expired():
+                raise
+            return False
+        finally:
+            self._resting.discard(alarm)
 
 
 @attrs.define(eq=False)

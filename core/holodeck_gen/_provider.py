@@ -34,6 +34,8 @@ class Limits:
         max_jobs_enforced: Whether a job above `max_jobs` is refused (`SlotRefusedError`) and
             does no harm. Only then an automatic search tries whether there are more slots
             than documented.
+        refusals_free: Whether a submit that is refused because of the number of jobs costs
+            nothing, however many are. Only then `probe` has an effect.
         submit_rate: Submits a second.
         poll_rate: Polls a second.
         download_rate: Downloads a second.
@@ -46,6 +48,7 @@ class Limits:
 
     max_jobs: int | None = attrs.field(default=None, validator=_positive)
     max_jobs_enforced: bool = False
+    refusals_free: bool = False
     submit_rate: float | None = attrs.field(default=None, validator=_positive)
     poll_rate: float | None = attrs.field(default=None, validator=_positive)
     download_rate: float | None = attrs.field(default=None, validator=_positive)

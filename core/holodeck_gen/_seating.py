@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 import attrs
 
-from holodeck_gen._gate import OwnSeats, Seats
 from holodeck_gen._log import Logger
+from holodeck_gen._own_seats import OwnSeats, Seats
 from holodeck_gen._ownership import Lock, network_file_system
 from holodeck_gen._place import slots_folder
 from holodeck_gen._seat_account import AccountSeats, LeftJob, gate_of

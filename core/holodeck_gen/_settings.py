@@ -38,6 +38,7 @@ class Settings:
     Attributes:
         concurrency: Jobs at once.
         budget: What the jobs of a journal may cost in all; None means any amount.
+        probe: Whether the next submit is tried where a slot is probably free, before a poll.
         on_uncertain: What to do where a submit may or may not have made a job.
         attempts: Tries of one request in all.
         backoff_s: Seconds before the second try.
@@ -54,6 +55,7 @@ class Settings:
 
     concurrency: Concurrency = attrs.field(factory=Concurrency, converter=_concurrency)
     budget: Cost | None = attrs.field(default=None, converter=_budget)
+    probe: bool = attrs.field(default=False, validator=attrs.validators.instance_of(bool))
     on_uncertain: OnUncertain = attrs.field(
         default="hold", validator=attrs.validators.in_(("hold", "resubmit"))
     )

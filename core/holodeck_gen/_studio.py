@@ -70,6 +70,8 @@ class AsyncStudio:
         cache_reuse: ``"reproducible"``: only where the seed decides what is made; ``"any"``:
             any earlier file for the same request is good enough.
         concurrency: Jobs at once: ``N``, ``"auto"`` or ``"MIN-MAX"``.
+        probe: Try the next submit where a slot is probably free, instead of asking after its job
+            first; only at providers where refused submits cost nothing. Default False.
         budget: What all jobs of the journal may cost, over all runs: ``"10 CNY"``, a `Cost`, or
             a number in the currency of the prices. No submit passes it; where it is reached,
             the account is paused.
@@ -112,6 +114,7 @@ class AsyncStudio:
         cache: str | os.PathLike[str] | None = None,
         cache_reuse: CacheReuse | None = None,
         concurrency: int | str | None = None,
+        probe: bool | None = None,
         budget: Cost | str | float | None = None,
         expand: Sequence[str | Expander] | None = None,
         rewrite: Sequence[str | Rewriter] | None = None,
@@ -138,6 +141,7 @@ class AsyncStudio:
             settings=settings_of(
                 config,
                 concurrency=concurrency,
+                probe=probe,
                 budget=budget,
                 on_uncertain=on_uncertain,
                 attempts=attempts,

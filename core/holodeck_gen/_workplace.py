@@ -173,6 +173,7 @@ class Workplace:
             undo.push_async_callback(asyncio.to_thread, self.seating.close)
             self.accounts = Accounts(
                 concurrency=self.settings.concurrency,
+                probe=self.settings.probe,
                 seating=self.seating,
                 outage_s=self.settings.outage_s,
                 on_pause=self.journal.note_pause,

@@ -1,7 +1,7 @@
 """How busy are the slots, and for how many queries?
 
-Run: ``python tests/benchmarks/bench_polls.py [--virtual] [--runs N] [--case NAME ...]``; the names
-are printed by ``--list``. Two hours for five runs of all, in real time.
+Run: ``python tests/benchmarks/bench_polls.py [--virtual [--probe]] [--runs N] [--case NAME ...]``;
+the names are printed by ``--list``. Two hours for five runs of all, in real time.
 
 For each case an emulator runs in a process of its own. This library's studio, with its journal
 and store, and a client that asks every two seconds, the mean time of a job, take turns at it
@@ -11,7 +11,8 @@ distribution, see `optimum`; *turning* is that optimum for somebody who needs as
 from the poll that finds a job ended to the next submit.
 
 With ``--virtual``, the same jobs run on virtual time at a provider that answers at once. Then
-nothing but the choice of polls is measured, whatever else the machine is doing.
+nothing but the choice of polls is measured, whatever else the machine is doing. With ``--probe``
+as well, submits are tried where a slot is probably free; the provider refuses what is too much.
 """
 
 from __future__ import annotations
@@ -90,6 +91,7 @@ class Figures:
     makespan_s: float
     turn_s: float
     seconds: tuple[float, ...]
+    refused: float = 0.0
 
     @classmethod
     def of(cls, jobs: list[dict[str, float]], case: Case) -> Figures:
@@ -174,13 +176,24 @@ async def fixed(emulator: Emulator, case: Case, count: int) -> None:
                 group.create_task(work())
 
 
-def on_virtual_time(case: Case, count: int, seed: int) -> tuple[Figures, Figures]:
+def on_virtual_time(
+    case: Case, count: int, seed: int, *, probe: bool = False
+) -> tuple[Figures, Figures]:
     """This library, and the fixed interval, with the job times that an emulator would have."""
     chance = random.Random(f"{seed}/durations")
     seconds = [case.median_s * chance.lognormvariate(0.0, case.sigma) for _ in range(count)]
     provider = ScriptedProvider(
         scripts={str(i): Script(job_s=each) for i, each in enumerate(seconds)},
-        limits=hg.Limits(max_jobs=case.slots, poll_rate=case.rate, poll_interval_s=INTERVAL_S),
+        # What is found out about one service must not begin the next run.
+        account=f"{case.name} {seed}",
+        quota=case.slots if probe else None,
+        limits=hg.Limits(
+            max_jobs=case.slots,
+            max_jobs_enforced=True,
+            refusals_free=True,
+            poll_rate=case.rate,
+            poll_interval_s=INTERVAL_S,
+        ),
     )
 
     async def main() -> None:
@@ -189,7 +202,9 @@ def on_virtual_time(case: Case, count: int, seed: int) -> tuple[Figures, Figures
                 provider,
                 output=folder,
                 journal=None,
-                concurrency=case.slots,
+                # A number is never exceeded, not even to try.
+                concurrency="auto" if probe else case.slots,
+                probe=probe,
                 config=hg.Config.of({}, environ={}),
             ) as studio:
                 async for outcome in studio.map(str(i) for i in range(count)):
@@ -206,7 +221,8 @@ def on_virtual_time(case: Case, count: int, seed: int) -> tuple[Figures, Figures
     asked = [INTERVAL_S * i for i in range(1, 100)]
     other = simulate(it.seconds, case.slots, asked, 0.0)
     makespan = sum(it.seconds) / (case.slots * other.utilization)
-    return attrs.evolve(it, turn_s=0.0), attrs.evolve(
+    refused = len(provider.refusals) / count
+    return attrs.evolve(it, turn_s=0.0, refused=refused), attrs.evolve(
         it, utilization=other.utilization, queries=other.queries, makespan_s=makespan
     )
 
@@ -249,6 +265,7 @@ COLUMNS = (
     ("fixed", 8, 3),
     ("queries", 9, 2),
     ("makespan", 10, 2),
+    ("refused", 9, 2),
 )
 
 
@@ -275,6 +292,7 @@ def row(case: Case, it: Figures, other: Figures) -> tuple[float, ...]:
         other.utilization,
         other.queries,
         other.makespan_s / it.makespan_s,
+        it.refused,
     )
 
 
@@ -284,6 +302,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20, help="jobs for each slot")
     parser.add_argument("--case", nargs="*", default=[each.name for each in CASES])
     parser.add_argument("--virtual", action="store_true")
+    parser.add_argument("--probe", action="store_true")
     parser.add_argument("--list", action="store_true")
     told = parser.parse_args()
     if told.list:
@@ -296,7 +315,9 @@ def main() -> None:
         if case.name in told.case:
             if told.virtual:
                 count = case.slots * told.rounds + case.skipped
-                pairs = [on_virtual_time(case, count, run) for run in range(told.runs)]
+                pairs = [
+                    on_virtual_time(case, count, run, probe=told.probe) for run in range(told.runs)
+                ]
                 rows = [row(case, *pair) for pair in pairs]
             else:
                 rows = measure(case, runs=told.runs, rounds=told.rounds)

@@ -40,6 +40,10 @@ class Service:
             self.submit()
         return self.running
 
+    def fill_to(self, count: int) -> None:
+        while self.running < count:
+            self.submit()
+
     def submit(self) -> None:
         grant = self.ceiling.grant(self.now, self.running)
         if self.running < self.quota:
@@ -119,6 +123,46 @@ class TestGrowth:
         service = Service(Ceiling(Concurrency.parse("2-6"), hg.Limits()), 100)
         assert service.ceiling.allowed(0.0, 0) == 2
         assert service.fill() == 6
+
+
+class TestWhatIsNotSentYet:
+    """Where submits wait for their turn at the pace, after they were granted."""
+
+    def running(self, count: int) -> Ceiling:
+        ceiling = automatic()
+        Service(ceiling, 100).fill_to(count)
+        return ceiling
+
+    def test_what_does_not_run_yet_proves_no_level(self) -> None:
+        ceiling = self.running(10)
+        first, second = ceiling.grant(1.0, 10), ceiling.grant(1.0, 11)
+        for _ in range(3):
+            ceiling.ended(1.5)
+        ceiling.sending(2.0, first, 12 - 3)
+        assert first.level == 8, "seven run, and the second one is not sent"
+        ceiling.accepted(2.1, first)
+        ceiling.sending(2.2, second, 12 - 3)
+        ceiling.accepted(2.3, second)
+        assert (second.level, ceiling.levels.proven) == (9, 10)
+
+    def test_one_that_is_sent_again_counts_itself_once(self) -> None:
+        ceiling = self.running(10)
+        grant = ceiling.grant(1.0, 10)
+        ceiling.sending(1.0, grant, 11)
+        ceiling.sending(2.0, grant, 11)
+        assert grant.level == 11
+
+    def test_an_answer_to_an_earlier_submit_does_not_overrule_a_refusal(self) -> None:
+        ceiling = self.running(10)
+        earlier, later = ceiling.grant(1.0, 10), ceiling.grant(1.0, 11)
+        ceiling.sending(1.0, earlier, 12)
+        for _ in range(3):
+            ceiling.ended(1.05)
+        ceiling.sending(1.1, later, 12 - 3)
+        ceiling.refused(1.2, later)
+        assert (earlier.level, ceiling.levels.limit) == (11, 8)
+        ceiling.accepted(1.3, earlier)
+        assert ceiling.levels.limit == 8
 
 
 class TestOneMore:

@@ -159,6 +159,7 @@ class TestValues:
             ("backoff_s", "0.5", 0.5),
             ("job_timeout_s", "60", 60.0),
             ("outage_s", "60", 60.0),
+            ("probe", "true", True),
             ("on_uncertain", "resubmit", "resubmit"),
             ("journal", "none", "none"),
             ("output", "s3://bucket/x", "s3://bucket/x"),

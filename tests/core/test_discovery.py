@@ -29,20 +29,7 @@ def test_a_hidden_quota_is_found(quota: int) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("poll_s", [0.05, 2.0])
-@pytest.mark.parametrize(
-    "quota",
-    [
-        pytest.param(
-            quota,
-            marks=pytest.mark.xfail(
-                reason="14 to 16 refusals: of the first wave's ends, many are noticed late"
-            ),
-        )
-        if quota == 64
-        else quota
-        for quota in QUOTAS
-    ],
-)
+@pytest.mark.parametrize("quota", QUOTAS)
 def test_every_hidden_quota_is_found_however_late_ends_are_noticed(
     quota: int, poll_s: float
 ) -> None:

@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 import holodeck_gen as hg
 from helpers import failure_of, opened, result_of
 from holodeck_gen._concurrency import Concurrency
-from holodeck_gen._gate import LOOK_AGAIN_S, LocalGate, OwnSeats, Slot
+from holodeck_gen._gate import LOOK_AGAIN_S, LocalGate, Slot
 from holodeck_gen._job import LONGEST_STARVED_S
+from holodeck_gen._own_seats import OwnSeats
 from holodeck_gen._proven import Memory
 from holodeck_gen.errors import PausedError, SlotRefusedError
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual

@@ -19,6 +19,31 @@ def wish(first: float, *, least: float = 0.0) -> Wish:
     return Wish(tuple(first + 10.0 * i for i in range(8)), least)
 
 
+class TestRest:
+    def test_what_others_tell_wakes_those_who_would_ask_too_late(self) -> None:
+        async def main() -> float:
+            table = Timetable(2.0)
+            clock = asyncio.get_running_loop().time
+
+            async def tell() -> None:
+                await asyncio.sleep(3.0)
+                table.ended(2.9, 3.0)
+
+            async with asyncio.TaskGroup() as group:
+                group.create_task(tell())
+                assert not await table.rest(asyncio.sleep(100.0, result=True))
+            return clock()
+
+        assert run_virtual(main()) == pytest.approx(3.0, abs=0.01)
+
+    def test_it_ends_by_itself(self) -> None:
+        async def main() -> float:
+            assert await Timetable(2.0).rest(asyncio.sleep(7.0, result=True))
+            return asyncio.get_running_loop().time()
+
+        assert run_virtual(main()) == pytest.approx(7.0, abs=0.01)
+
+
 class TestDesk:
     def test_without_a_rate_nobody_waits(self) -> None:
         async def main() -> None:

@@ -203,6 +203,7 @@ class HunyuanProvider:
             max_jobs=model.max_jobs,
             # More can be bought, the service does not tell, and a refusal is not billed.
             max_jobs_enforced=True,
+            refusals_free=True,
             submit_rate=model.submit_rate,
             poll_rate=model.poll_rate,
             request_timeout_s=_REQUEST_TIMEOUT_S,
