@@ -100,7 +100,7 @@ class Fake:
             return JobStatus(phase="running")
         if "slow" in prompt:
             # In real time, as the time limits of the command are.
-            if time.monotonic() < self.began.setdefault(job.job_id, time.monotonic()) + 0.2:
+            if time.monotonic() < self.began.setdefault(job.job_id, time.monotonic()) + 1.0:
                 return JobStatus(phase="running")
         if "fail" in prompt:
             error = JobFailedError("it\\n went \\x1b[31mwrong", job_id=job.job_id)
@@ -456,7 +456,7 @@ class TestRun:
         assert "are left" not in run(write("t.txt", "fail"), "--limit", "1", code=3).stderr
 
     def test_for_begins_nothing_more_and_lets_submitted_jobs_finish(self) -> None:
-        result = run(write("t.txt", *["slow"] * 9), "--for", "0.05s", code=4)
+        result = run(write("t.txt", *["slow"] * 9), "--for", "0.5s", code=4)
         assert "the time is up: 7 of 9 tasks are left" in result.stderr
         assert "2 done" in result.stderr
 
