@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
+from holodeck_gen._calls import words
 from holodeck_gen._inspect import FileFacts, inspect_file, pixels
 from holodeck_gen._room import Room
 from holodeck_gen._seals import Seals
@@ -213,7 +214,7 @@ class Finisher:
             raise
         except Exception as error:
             raise ProcessingError(
-                f"processor {name!r} failed: {error or type(error).__name__}", stage=name
+                f"processor {name!r} failed: {words(error)}", stage=name
             ) from error
         return files
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._calls import words
 from holodeck_gen.errors import ProcessingError
 
 if TYPE_CHECKING:
@@ -176,9 +177,7 @@ def _picture(path: Path, head: bytes, *, decode: bool) -> tuple[str, int, int]:
         raise _NoPictureError(_guess(head)) from error
     except Exception as error:
         # Pillow raises whatever comes up while it reads what somebody has made up.
-        raise _NoPictureError(
-            f"it is damaged or not all there: {error or type(error).__name__}"
-        ) from error
+        raise _NoPictureError(f"it is damaged or not all there: {words(error)}") from error
     if decode and media_type == "image/png" and not _has_end(path):
         # Pillow does not miss what may come after the pixels, such as labels.
         raise _NoPictureError("it is not all there: it ends before a PNG file's last chunk")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from holodeck_gen._artifact import Artifact
-from holodeck_gen._calls import bounded
+from holodeck_gen._calls import bounded, words
 from holodeck_gen._inspect import FileFacts, without_suffix
 from holodeck_gen._journal import Entry, Journal
 from holodeck_gen._names import NameTemplate, alternative, numbered
@@ -159,7 +159,7 @@ class Shelf:
                 if is_full(error):
                     raise full_disk(file.parent) from error
                 raise StorageError(
-                    f"{candidate} could not be stored: {error or type(error).__name__}",
+                    f"{candidate} could not be stored: {words(error)}",
                     stage="store",
                 ) from error
             if not isinstance(where, Path | str):
