@@ -109,7 +109,7 @@ class Delivery:
         self._bytes = any(isinstance(output, Bytes) for output in made)
         await self._record_outputs(status)
         try:
-            with self.job.stage("fetch"):
+            with self.job.reports.stage("fetch"):
                 raws = _from(origin, await self._bring(status, {}))
         finally:
             self.fetch_s += asyncio.get_running_loop().time() - began
@@ -146,7 +146,7 @@ class Delivery:
         status = as_recorded(record)
         had = {raw.place: raw for raw in record.files if raw.place is not None}
         try:
-            with self.job.stage("fetch"):
+            with self.job.reports.stage("fetch"):
                 raws = await self._bring(status, had, stored=True)
             raws = _from(self._origin(status), raws, but=record.files)
             error, outputs = self._shortfall(self._fresh or status, raws)
@@ -256,7 +256,7 @@ class Delivery:
             artifacts += await self.finisher.finish(
                 raw,
                 self.entry,
-                stage=self.job.stage,
+                stage=self.job.reports.stage,
                 made=made,
                 number=number,
                 total=max(self.entry.task.n, len(raws), len(outputs)),

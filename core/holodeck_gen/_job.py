@@ -18,12 +18,11 @@ from holodeck_gen._artifact import Cost
 from holodeck_gen._berth import Berth, MovesOnError
 from holodeck_gen._calls import bounded, words
 from holodeck_gen._charge import Charge, untracked
-from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._gate import Gate, Slot
+from holodeck_gen._job_reports import JobReports
 from holodeck_gen._journal import PartKey
-from holodeck_gen._log import Logger
 from holodeck_gen._poll import Poller
-from holodeck_gen._provider import Action, JobRef, JobStatus, Provider
+from holodeck_gen._provider import JobRef, JobStatus, Provider
 from holodeck_gen._settings import Settings
 from holodeck_gen.errors import (
     ContentRejectedError,
@@ -34,23 +33,16 @@ from holodeck_gen.errors import (
     SlotRefusedError,
     SubmitUncertainError,
 )
-from holodeck_gen.events import JobEnded, RequestRetried, Stage
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from holodeck_gen._poll_desk import Timetable
     from holodeck_gen._values import JsonObject
-
-_log = Logger("holodeck_gen.job")
 
 #: Seconds between polls of a job that nobody waits for any more.
 LINGER_POLL_S = 30.0
 #: Seconds for which every submit may be refused as one job too many while none of ours runs;
 #: then something else is wrong with the account.
 LONGEST_STARVED_S = 1800.0
-#: Seconds; a refusal of a slot that holds up submits for less is nothing to worry about.
-QUIET_S = 5.0
 
 
 class Submits(Protocol):
@@ -87,7 +79,7 @@ class Job:
     account: Account
     gate: Gate
     settings: Settings
-    events: EventQueue
+    reports: JobReports
     #: Runs what outlives the task: watching a slot that a job may still occupy.
     background: Callable[[Coroutine[Any, Any, None]], object]
     #: Told of an answer that came at once, before anything can interrupt; makes it durable.
@@ -150,7 +142,7 @@ class Job:
             self.account.check()
             if self._slot is None and self.berth:
                 self._slot = self.berth.take()
-            with self.stage("wait", began=waits_since):
+            with self.reports.stage("wait", began=waits_since):
                 await self.seat()
             self.wait_s = clock() - began + (self.berth.wait_s if self.berth else 0.0)
             # Once it has had a slot, it comes first.
@@ -212,7 +204,7 @@ class Job:
                 accepted = accepted if self.accepted is None else self.accepted
                 poller = self._poller(accepted)
                 watched = nullcontext() if self._slot is None else self._slot.watched(poller)
-                with self.account.health.watching(), self.stage("job"), watched:
+                with self.account.health.watching(), self.reports.stage("job"), watched:
                     status = await poller.until_final(resumed=submit is None)
             self._ended = True
             self.cost = status.cost
@@ -230,7 +222,14 @@ class Job:
                 self._abandon(slot)
             else:
                 self.background(self._linger(slot))
-        self._report(status)
+        self.reports.ended(
+            self.job_id,
+            status.phase,
+            seconds=self.run_s,
+            held=self.gate.held,
+            ceiling=self.gate.ceiling,
+            cost=self.charge.counted(status.cost),
+        )
         if status.phase == "failed":
             raise status.error or JobFailedError("the job failed and the provider gives no reason")
         return status
@@ -252,9 +251,9 @@ class Job:
                     )
                 )
             elif self._slot.probe:
-                _log.debug("submit.tried_in_vain", part=str(self.key))
+                self.reports.tried_in_vain()
             else:
-                self.retrying("submit", error, wait_s)
+                self.reports.retried("submit", error, wait_s)
             raise
         if self._slot is not None:
             self._slot.accepted()
@@ -278,7 +277,7 @@ class Job:
             async with asyncio.timeout(2 * self.settings.request_timeout(self.provider.limits)):
                 return await self._poller().ask()
         except Exception as error:
-            _log.warning("job.renewal_failed", job_id=self.job_id, error=repr(error))
+            self.reports.not_renewed(self.job_id, error)
             return None
 
     async def look_up(self) -> JobRef | None:
@@ -308,7 +307,7 @@ class Job:
         """Keep the slot of a job that nobody waits for until it is surely free."""
         clock = asyncio.get_running_loop().time
         kept_s = self.settings.job_timeout(self.provider.limits)
-        self._tell_kept(kept_s)
+        self.reports.kept(self.job_id, kept_s)
         bound = clock() + kept_s
         slot.keep(kept_s)
         while (left := bound - clock()) > 0:
@@ -320,56 +319,17 @@ class Job:
             except (JobFailedError, ContentRejectedError):
                 break
             except Exception as error:
-                _log.debug("job.linger_poll_failed", job_id=self.job_id, error=repr(error))
+                self.reports.lingers(self.job_id, error)
         # Not reached where the studio closes: the job goes on, and its slot is left to it.
         slot.release(clean=False)
 
     def _abandon(self, slot: Slot) -> None:
         """Leave a slot to a job of which nothing is known."""
-        self._tell_kept(slot.abandon())
-
-    def _tell_kept(self, seconds: float) -> None:
-        # Else a run with few slots would stand still and not say why.
-        _log.warning("slot.kept", part=str(self.key), job_id=self.job_id, at_most_s=round(seconds))
-
-    def retrying(self, action: Action, error: RetryableError, wait_s: float) -> None:
-        """Tell that a request is sent again after a while."""
-        # That there are no more slots than are found is in the nature of a search.
-        searching = isinstance(error, SlotRefusedError) and wait_s < QUIET_S
-        tell = _log.info if searching else _log.warning
-        tell(
-            "request.retried",
-            action=action,
-            part=str(self.key),
-            provider=self.provider.name,
-            error=type(error).__name__,
-            code=error.code,
-            wait_s=round(wait_s, 3),
-        )
-        if self.events:
-            self.events.put(
-                RequestRetried(
-                    time=self.events.clock(),
-                    key=self.key.task,
-                    part=self.key.index,
-                    provider=self.provider.name,
-                    action=action,
-                    error=type(error).__name__,
-                    code=error.code,
-                    wait_s=wait_s,
-                )
-            )
-
-    def stage(
-        self, stage: Stage, *, name: str | None = None, began: float | None = None
-    ) -> AbstractContextManager[None]:
-        """Time a stage of this part. As `EventQueue.stage`."""
-        task, part = self.key.task, self.key.index
-        return self.events.stage(stage, key=task, part=part, name=name, began=began)
+        self.reports.kept(self.job_id, slot.abandon())
 
     def _poller(self, accepted: float = 0.0) -> Poller:
         def on_retry(error: RetryableError, wait_s: float) -> None:
-            self.retrying("poll", error, wait_s)
+            self.reports.retried("poll", error, wait_s)
 
         assert self.ref is not None
         return Poller(
@@ -385,30 +345,6 @@ class Job:
     @property
     def _timetable(self) -> Timetable:
         return self.account.timetable(self.provider, self.duration_key)
-
-    def _report(self, status: JobStatus) -> None:
-        _log.info(
-            "job.ended",
-            part=str(self.key),
-            job_id=self.job_id,
-            phase=status.phase,
-            seconds=round(self.run_s, 3),
-        )
-        if self.events:
-            self.events.put(
-                JobEnded(
-                    time=self.events.clock(),
-                    key=self.key.task,
-                    part=self.key.index,
-                    provider=self.provider.name,
-                    job_id=self.job_id,
-                    phase=status.phase,
-                    seconds=self.run_s,
-                    held=self.gate.held,
-                    ceiling=self.gate.ceiling,
-                    cost=self.charge.counted(status.cost),
-                )
-            )
 
     @property
     def job_id(self) -> str | None:

@@ -19,6 +19,7 @@ from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._fetch import Fetcher, RawFile
 from holodeck_gen._finish import Finisher
 from holodeck_gen._job import Job, Submits
+from holodeck_gen._job_reports import JobReports
 from holodeck_gen._journal import Entry, Journal, PartRecord
 from holodeck_gen._log import Logger
 from holodeck_gen._origin import Origin
@@ -302,13 +303,14 @@ class PartRunner:
     def _job(self, life: Life, entry: Entry, share: Share, record: PartRecord) -> Job:
         assert life.provider is not None
         account = self.accounts.of(life.provider)
+        key = entry.part(share.index)
         job = Job(
-            key=entry.part(share.index),
+            key=key,
             provider=life.provider,
             account=account,
             gate=account.gate(life.provider, share.task),
             settings=self.settings,
-            events=self.events,
+            reports=JobReports(key=key, provider=life.provider.name, events=self.events),
             background=self.background,
             duration_key=_duration_key(life.provider, share),
             attempts=record.attempt,

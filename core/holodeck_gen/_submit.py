@@ -75,7 +75,7 @@ class Submitter:
 
         def on_retry(error: RetryableError, wait_s: float) -> None:
             _pause_if_long(job, error, wait_s)
-            job.retrying("submit", error, wait_s)
+            job.reports.retried("submit", error, wait_s)
 
         nobody = job.account.health.excuse()
         no_submit = job.account.health.excuse("submit")
@@ -143,7 +143,7 @@ class Submitter:
         sent = await pace.departure()
         job.sending()
         try:
-            with job.stage("submit"):
+            with job.reports.stage("submit"):
                 answer = await bounded(
                     job.provider.submit(request, key=job.key.submit_key),
                     timeout_s=self.settings.request_timeout(job.provider.limits),

@@ -35,7 +35,7 @@ import attrs
 
 import holodeck_gen as hg
 from holodeck_gen._gate import LocalGate
-from holodeck_gen._job import Job
+from holodeck_gen._job_reports import JobReports
 from holodeck_gen._journal import Entry, PartKey
 from holodeck_gen._journal_sqlite import SqliteJournal
 from holodeck_gen._pace import Pace
@@ -448,14 +448,14 @@ def _watch_waits(crash: Crash) -> None:
 
     _replace(Pace, token=watched("token", Pace.token), departure=watched("pace", Pace.departure))
     _replace(LocalGate, slot=watched("slot", LocalGate.slot))
-    retrying = Job.retrying
+    retried = JobReports.retried
 
-    def backoff(self: Job, action: Any, error: Any, wait_s: float) -> None:
-        retrying(self, action, error, wait_s)
+    def backoff(self: JobReports, action: Any, error: Any, wait_s: float) -> None:
+        retried(self, action, error, wait_s)
         crash.reach("backoff", "begun")
         asyncio.get_running_loop().call_later(wait_s / 2, crash.reach, "backoff", "asleep")
 
-    _replace(Job, retrying=backoff)
+    _replace(JobReports, retried=backoff)
 
 
 async def batch(folder: Path, server: Server, crash: Crash, *, late_s: float = 0.0) -> None:
