@@ -59,6 +59,9 @@ HELD = (
     JournalError,
 )
 
+#: Pictures in a row that the store does not take, after which no more are paid for.
+UNSTORED = 5
+
 
 @attrs.define(kw_only=True, eq=False)
 class Life:
@@ -157,6 +160,8 @@ class PartRunner:
     #: Runs what may outlive a task.
     background: Callable[[Coroutine[Any, Any, None]], object]
     wall_clock: Callable[[], float] = time.time
+    #: Pictures that the store did not take since the last one that it took.
+    _unstored: int = attrs.field(default=0, init=False)
 
     async def run(self, life: Life, entry: Entry, share: Share) -> Part:
         """Make one part; its error is a value, so that others go on."""
@@ -176,7 +181,9 @@ class PartRunner:
         life.jobs.append(job)
         life.deliveries.append(delivery)
         try:
-            return await self._run(job, delivery, share, record)
+            part = await self._run(job, delivery, share, record)
+            self._unstored = 0
+            return part
         except GenerationError as error:
             job.account.consider(error)
             if isinstance(error, ConfigError):
@@ -192,6 +199,12 @@ class PartRunner:
                 if job.ref is not None and delivery.unrecorded:
                     life.held = True
                     return Part(error=error)
+            elif isinstance(error, StorageError) and error.stage == "store":
+                self._unstored += 1
+                if self._unstored >= UNSTORED:
+                    # Each is kept in the spool and stored by the next run, but they pile up.
+                    reason = f"the store took none of the last {self._unstored} pictures: {error}"
+                    self.accounts.pause(PausedError(f"paused: {reason}", reason=reason))
             elif isinstance(error, JournalError):
                 self.accounts.pause(PausedError(f"paused: {error}"))
             if isinstance(error, MovesOnError | SlotRefusedError) and not life.begun:

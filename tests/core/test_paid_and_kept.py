@@ -250,6 +250,43 @@ class TestSpool:
         assert runs.run(CAT)["cat"].ok
         assert runs.jobs == 1
 
+    @pytest.mark.parametrize(("every", "paused"), [(1, True), (2, False)])
+    def test_no_more_is_paid_for_once_the_store_takes_nothing(
+        self, every: int, paused: bool, runs: Runs
+    ) -> None:
+        class Broken:
+            asked = 0
+
+            async def put(self, file: Path, name: str) -> str:
+                self.asked += 1
+                if self.asked % every == 0:
+                    raise OSError("the store is down")
+                return await runs.store.put(file, name)
+
+        tasks = [hg.Task(f"cat {number}", id=f"{number}") for number in range(40)]
+        failed = []
+
+        async def main() -> None:
+            async with opened(
+                runs.provider,
+                store=Broken(),
+                output=runs.folder,
+                journal="automatic",
+                concurrency=2,
+            ) as studio:
+                failed.extend(await collect(studio.map(tasks)))
+
+        if paused:
+            with pytest.raises(PausedError, match="the store took none of the last 5 pictures"):
+                run_virtual(main())
+            # Those whose jobs ran at the time, or were about to be stored.
+            assert 5 <= runs.jobs <= 9
+        else:
+            run_virtual(main())
+            assert sum(not outcome.ok for outcome in failed) == 20
+        assert all(outcome.ok for outcome in runs.run(*tasks).values())
+        assert runs.jobs == 40
+
     def test_an_outcome_comes_also_where_the_spool_cannot_be_tidied(
         self, runs: Runs, monkeypatch: pytest.MonkeyPatch
     ) -> None:
