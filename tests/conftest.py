@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _QUIET = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 settings.register_profile("dev", deadline=None, max_examples=60, suppress_health_check=_QUIET)
 settings.register_profile(
-    "ci", settings.get_profile("dev"), derandomize=True, max_examples=200, print_blob=True
+    "ci", settings.get_profile("dev"), derandomize=True, max_examples=100, print_blob=True
 )
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
