@@ -10,36 +10,19 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from sybil import Document
-from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
+
+from pages import INSTALLS, PAGES, ROOT, run_blocks
 
 if TYPE_CHECKING:
-    from sybil import Example
+    from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-PAGES = sorted([*ROOT.glob("README*.md"), *ROOT.glob("docs/**/*.md")])
-
-
-def run_shell(example: Example) -> str | None:
-    """Run one block; what went wrong, if something did."""
-    scripts = Path(sys.executable).parent
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", str(example.parsed)],
-        env=os.environ | {"PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    return None if done.returncode == 0 else done.stdout
+RUN_HERE = [page for page in PAGES if page != INSTALLS]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("page", RUN_HERE, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
@@ -49,9 +32,7 @@ def test_every_block_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(str(tmp_path))
     for name in [each for each in os.environ if each.startswith("HOLODECK_GEN_")]:
         monkeypatch.delenv(name)
-    parsers = (PythonCodeBlockParser(), CodeBlockParser("sh", run_shell))
-    for example in Document.parse(str(page), *parsers).examples():
-        example.evaluate()
+    run_blocks(page)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

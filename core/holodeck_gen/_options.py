@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from functools import cache
 from types import NoneType, UnionType
@@ -42,7 +43,13 @@ def parse_options(options: type | None, values: JsonObject, *, where: str) -> An
     ]
     if left := [name for name in needed if name not in values]:
         raise ConfigError(f"{where} needs {' and '.join(map(repr, left))}")
-    attrs.resolve_types(options)
+    try:
+        attrs.resolve_types(options)
+    except NameError as error:
+        raise ConfigError(
+            f"{where}: its options class {options.__name__} names the type {error.name!r}, which is"
+            " not imported at run time; whoever wrote it must import it outside of TYPE_CHECKING"
+        ) from error
     arguments = {
         name: _convert(value, fields[name], where=f"{where}: option {name!r}")
         for name, value in values.items()
@@ -68,6 +75,9 @@ def describe_options(options: type | None) -> list[OptionInfo]:
     if options is None:
         return []
     docs = _attribute_docs(options)
+    # Where a type cannot be found, its name as it is written has to do.
+    with contextlib.suppress(NameError):
+        attrs.resolve_types(options)
     return [
         OptionInfo(
             name=field.alias,
@@ -132,6 +142,8 @@ def _attribute_docs(options: type) -> dict[str, str]:
             break
         if not line.startswith("     "):
             name, _, rest = line.strip().partition(":")
+            # Some write the type behind the name.
+            name = name.partition(" ")[0]
             docs[name] = rest.strip()
         else:
             docs[name] += " " + line.strip()
@@ -141,9 +153,10 @@ def _attribute_docs(options: type) -> dict[str, str]:
 def _default(field: attrs.Attribute[Any]) -> str:
     if field.default is attrs.NOTHING:
         return "required"
-    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
-        return "computed"
-    return repr(field.default) if field.repr else "…"
+    default: Any = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        return "computed" if default.takes_self else repr(default.factory())
+    return repr(default) if field.repr or default is None else "…"
 
 
 def _type_name(wanted: Any) -> str:
@@ -154,4 +167,4 @@ def _type_name(wanted: Any) -> str:
     if get_origin(wanted) in (Union, UnionType):
         # That nothing may be said goes without saying.
         return " or ".join(_type_name(each) for each in get_args(wanted) if each is not NoneType)
-    return wanted.__name__ if isinstance(wanted, type) else str(wanted)
+    return wanted.__name__ if isinstance(wanted, type) else str(wanted).replace("typing.", "")

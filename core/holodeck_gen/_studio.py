@@ -19,7 +19,7 @@ from holodeck_gen._journal import Journal, Retry
 from holodeck_gen._map import MapRun, Tasks
 from holodeck_gen._outcome import Failure, Outcome, Result
 from holodeck_gen._part import Life
-from holodeck_gen._registry import Factory, Kind, Registry
+from holodeck_gen._registry import KINDS, Factory, Kind, Registry
 from holodeck_gen._settings import OnUncertain, Settings, settings_of
 from holodeck_gen._submit import Submitter
 from holodeck_gen._task import Task
@@ -176,11 +176,17 @@ class AsyncStudio:
     def register(
         self, kind: Kind, name: str, factory: Factory, *, options: type | None = None
     ) -> None:
-        """Register a factory from code, for tasks and stages that name it.
+        """Register a provider's factory from code, for tasks that name it.
 
         Raises:
-            ConfigError, DuplicateNameError: As `Registry.register`.
+            ConfigError: It is of a stage; stages are looked up when the studio is made.
+            DuplicateNameError: The name is taken.
         """
+        if kind in KINDS and kind != "provider":
+            raise ConfigError(
+                f"the {kind} {name!r} comes too late for this studio: register it with a"
+                " holodeck_gen.Registry and give that to the studio as registry=…"
+            )
         self._work.registry.register(kind, name, factory, options=options)
 
     async def __aenter__(self) -> Self:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
 import attrs
 import pytest
 
-from holodeck_gen._options import parse_options
+from holodeck_gen._options import describe_options, parse_options
 from holodeck_gen.errors import ConfigError
+
+if TYPE_CHECKING:
+    # What is wrong with it is what a test is about.
+    from decimal import Decimal  # noqa: TC004
+
+Format: TypeAlias = Literal["png", "webp"]
 
 
 @attrs.frozen(kw_only=True)
@@ -34,3 +42,45 @@ def test_what_is_wrong_is_said_in_the_users_words(values: dict[str, object], sai
     with pytest.raises(ConfigError) as caught:
         parse_options(Options, values, where="chat")
     assert str(caught.value).startswith(said)
+
+
+@attrs.frozen(kw_only=True)
+class Documented:
+    """Options of a stage.
+
+    Attributes:
+        format: What it is,
+            in two lines.
+        words (dict): By name.
+        key: A secret.
+        other: Another one.
+    """
+
+    format: Format | None = None
+    words: dict[str, str] = attrs.field(factory=dict)
+    key: str | None = attrs.field(default=None, repr=False)
+    other: str = attrs.field(default="s3cret", repr=False)
+    size: int
+
+
+def test_options_are_described_by_what_they_take() -> None:
+    rows = [tuple(attrs.asdict(each).values()) for each in describe_options(Documented)]
+    assert rows == [
+        ("format", "one of 'png', 'webp'", "None", "What it is, in two lines."),
+        ("words", "dict[str, str]", "{}", "By name."),
+        ("key", "str", "None", "A secret."),
+        ("other", "str", "…", "Another one."),
+        ("size", "int", "required", ""),
+    ]
+
+
+@attrs.frozen(kw_only=True)
+class Unfinished:
+    price: Decimal | None = None
+    name: str = ""
+
+
+def test_a_type_that_only_type_checkers_see_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"stage 'x': its options class Unfinished .*'Decimal'"):
+        parse_options(Unfinished, {"name": "a"}, where="stage 'x'")
+    assert [each.type for each in describe_options(Unfinished)] == ["Decimal | None", "str"]

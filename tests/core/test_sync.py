@@ -60,3 +60,9 @@ def test_interrupt_stops_gracefully(tmp_path: Path, way: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             list(run([f"{i}" for i in range(1000)]))
     timer.join()
+
+
+def test_a_stage_that_comes_too_late_is_refused() -> None:
+    studio = hg.Studio(ScriptedProvider(), store=FakeStore(), registry=no_plugins())
+    with pytest.raises(hg.errors.ConfigError, match=r"'mine' comes too late .*Registry"):
+        studio.register("processor", "mine", lambda _options, _ctx: print)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from holodeck_gen._cli._voice import Voice
 
 _BILLING = re.compile(r"\b(free|paid)\b", re.IGNORECASE)
+#: Characters of a default in a table, at most.
+_DEFAULT_WIDTH = 40
 _as_json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 
@@ -172,7 +174,7 @@ def _print_plugin(plugin: dict[str, Any]) -> None:
         title = f"{each['kind']} {each['name']}".strip()
         click.echo(f"\n{title}: {each['summary']}" if each["summary"] else f"\n{title}")
         if each["options"]:
-            rows = (tuple(option.values()) for option in each["options"])
+            rows = ((o["name"], o["type"], _short(o["default"]), o["doc"]) for o in each["options"])
             _table(("OPTION", "TYPE", "DEFAULT", "MEANING"), rows)
         elif each["kind"] not in ("commands", "events"):
             click.echo("no options")
@@ -185,6 +187,11 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo("  ".join(cells).rstrip())
+
+
+def _short(text: str) -> str:
+    """A default that is not wider than the rest; ``--json`` has all of it."""
+    return text if len(text) <= _DEFAULT_WIDTH else f"{text[: _DEFAULT_WIDTH - 1]}…"
 
 
 def _text(value: object) -> str:
