@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from holodeck_gen._registry import Configured, Registry
-from holodeck_gen._remote import is_remote
+from holodeck_gen._remote import is_remote, refuse_half
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen._sync import Studio
 from holodeck_gen._task import Task
@@ -81,6 +81,7 @@ def _task_and_folder(
     task = Task(prompt, **fields) if isinstance(prompt, str) else attrs.evolve(prompt, **fields)
     if output is None:
         return task, None
+    refuse_half(output)
     if is_remote(output):
         folder, _, name = output.rpartition("/")
         if not name or folder.endswith("/"):

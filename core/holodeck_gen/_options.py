@@ -156,7 +156,8 @@ def _default(field: attrs.Attribute[Any]) -> str:
     default: Any = field.default
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         return "computed" if default.takes_self else repr(default.factory())
-    return repr(default) if field.repr or default is None else "…"
+    # That there is none is no secret.
+    return repr(default) if field.repr or not default else "…"
 
 
 def _type_name(wanted: Any) -> str:

@@ -74,8 +74,13 @@ class Configured:
         """
         try:
             return self.registration.factory(self.options, ctx)
-        except (ConfigError, PluginLoadError):
+        except PluginLoadError:
             raise
+        except ConfigError as error:
+            if self.name == self.registration.name:
+                raise
+            # A factory does not know under which name it is configured.
+            raise ConfigError(f"{self.registration.kind} {self.name!r}: {error}") from error
         except Exception as error:
             raise PluginLoadError(
                 f"{self.registration.kind} {self.name!r} of {self.registration.owner}"

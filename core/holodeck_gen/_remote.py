@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TypeGuard
 from urllib.parse import quote, unquote, urlsplit
 
 from holodeck_gen.errors import ConfigError
 from holodeck_gen.files import safe_component
 
-if TYPE_CHECKING:
-    import os
-
 #: Other spellings of a scheme.
 _ALIASES = {"s3a": "s3", "azure": "az", "adl": "az", "gcs": "gs"}
+_HALF = re.compile(r"(s3a?|gs|gcs|az|azure|adl|memory):/([^/].*)", re.IGNORECASE)
 #: What would end a path, or begin something else, where it is part of a name.
 _MARKS = re.compile(r"[%?#/]")
 
@@ -22,6 +21,19 @@ _MARKS = re.compile(r"[%?#/]")
 def is_remote(output: str | os.PathLike[str] | None) -> TypeGuard[str]:
     """Whether `output` is an address, such as ``s3://BUCKET/PREFIX``, and no folder."""
     return isinstance(output, str) and "://" in output
+
+
+def refuse_half(output: str | os.PathLike[str] | None) -> None:
+    """Refuse what is an address but for one slash, as `pathlib` makes of it.
+
+    Raises:
+        ConfigError: Taken for a folder, it would keep on this machine what is meant for elsewhere.
+    """
+    if output is not None and (half := _HALF.match(os.fspath(output))):
+        raise ConfigError(
+            f"{os.fspath(output)!r} has one slash behind {half[1]}: and would be a folder; write"
+            f" {half[1]}://{half[2]} and give it as text, or ./{os.fspath(output)} for a folder"
+        )
 
 
 def canonical(address: str) -> str:

@@ -14,7 +14,7 @@ from holodeck_gen._http import LazyClient
 from holodeck_gen._log import Logger
 from holodeck_gen._provider import Context, Provider
 from holodeck_gen._registry import Configured, Kind, Registration, Registry
-from holodeck_gen._remote import canonical, is_remote
+from holodeck_gen._remote import canonical, is_remote, refuse_half
 from holodeck_gen._route import Pool
 from holodeck_gen.errors import ConfigError, PluginLoadError
 
@@ -103,8 +103,9 @@ class Resolver:
         """The store; None where neither a store nor an output is known yet.
 
         Raises:
-            ConfigError: Store and output name two places.
+            ConfigError: Store and output name two places, or the output is half an address.
         """
+        refuse_half(output)
         given = self.config.get("store") if given is None else given
         if isinstance(given, str):
             return self.named_store(given, output)

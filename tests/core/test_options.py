@@ -8,7 +8,9 @@ import attrs
 import pytest
 
 from holodeck_gen._options import describe_options, parse_options
+from holodeck_gen._registry import Configured, Registration
 from holodeck_gen.errors import ConfigError
+from pictures import context
 
 if TYPE_CHECKING:
     # What is wrong with it is what a test is about.
@@ -84,3 +86,14 @@ def test_a_type_that_only_type_checkers_see_is_told() -> None:
     with pytest.raises(ConfigError, match=r"stage 'x': its options class Unfinished .*'Decimal'"):
         parse_options(Unfinished, {"name": "a"}, where="stage 'x'")
     assert [each.type for each in describe_options(Unfinished)] == ["Decimal | None", "str"]
+
+
+def test_a_factory_that_refuses_is_told_by_the_name_of_its_stage() -> None:
+    def refuse(_options: object, _ctx: object) -> None:
+        raise ConfigError("label: no such font")
+
+    made = Registration(kind="processor", name="label", factory=refuse, owner="a test")
+    with pytest.raises(ConfigError, match=r"^processor 'mark': label: no such font$"):
+        Configured(registration=made, options=None, name="mark").make(context())
+    with pytest.raises(ConfigError, match=r"^label: no such font$"):
+        Configured(registration=made, options=None, name="label").make(context())

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import holodeck_gen as hg
 from holodeck_gen._place import choose_place, journal_of, remote_folder
-from holodeck_gen._remote import canonical, folder_name, is_remote
+from holodeck_gen._remote import canonical, folder_name, is_remote, refuse_half
 from holodeck_gen.errors import ConfigError
 
 
@@ -84,6 +85,19 @@ def test_different_addresses_have_different_folders() -> None:
 def test_what_is_an_address() -> None:
     assert is_remote("s3://b")
     assert not any(is_remote(each) for each in (None, "out", "C:/out", Path("s3://b")))
+
+
+@pytest.mark.parametrize("half", ["s3:/b/x", "S3:/b/x", "gcs:/b", Path("s3://b/x")])
+def test_an_address_that_has_lost_a_slash_is_no_folder(half: str | Path) -> None:
+    with pytest.raises(ConfigError, match="has one slash"):
+        hg.Studio("procedural", output=half, config=hg.Config.of({}, environ={}))
+    with pytest.raises(ConfigError, match="has one slash"):
+        hg.generate("a door", provider="procedural", output=half)
+
+
+@pytest.mark.parametrize("folder", ["./s3:/b", "s3", "C:/out", "/s3:/x", "s3:", "out"])
+def test_a_folder_may_be_called_as_it_likes(folder: str) -> None:
+    refuse_half(folder)
 
 
 class TestJournal:

@@ -214,7 +214,7 @@ class TestVisible:
         assert corner[1] > 250  # type: ignore[operator]
 
     def test_a_font_that_lacks_them_is_found_out_before_the_first_picture(self) -> None:
-        with pytest.raises(ConfigError, match="visible: there is no"):
+        with pytest.raises(ConfigError, match="label: visible: there is no"):
             make_label(LabelOptions(visible="生成"), context())
 
     def test_less_than_the_least_height_is_refused(self) -> None:

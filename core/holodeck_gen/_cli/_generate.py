@@ -17,6 +17,7 @@ from holodeck_gen._cli._summary import Tally
 from holodeck_gen._cli._voice import Voice, emit_json
 from holodeck_gen._cli._work import Stop, outcomes, signals
 from holodeck_gen._outcome import Failure
+from holodeck_gen._remote import refuse_half
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen._task import Task
 from holodeck_gen.errors import ConfigError, InvalidTaskError, PausedError
@@ -72,6 +73,7 @@ def place(output: str | None, configured: str | None) -> tuple[Path | str, str |
     """
     if output is None:
         return configured or Path(), None
+    refuse_half(output)
     if "://" in output:
         parent, _, last = output.rpartition("/")
         return (output, None) if not last or parent.endswith("/") else (parent, last)

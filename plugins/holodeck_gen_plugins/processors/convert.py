@@ -121,7 +121,7 @@ def make_convert(options: ConvertOptions | None, ctx: hg.Context) -> Convert:
         try:
             ImageColor.getrgb(options.background)
         except ValueError as error:
-            raise ConfigError(f"background: {error}") from error
+            raise ConfigError(f"convert: background: {error}") from error
     return Convert(options, ctx)
 
 

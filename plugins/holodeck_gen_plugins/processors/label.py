@@ -184,7 +184,7 @@ def make_label(options: LabelOptions | None, ctx: hg.Context) -> Label:
         try:
             VisibleLabel(text=options.visible, font=options.font).check()
         except ValueError as error:
-            raise ConfigError(f"visible: {error}") from error
+            raise ConfigError(f"label: visible: {error}") from error
     return Label(options, hg.__version__, ctx)
 
 

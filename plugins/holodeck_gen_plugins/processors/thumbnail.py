@@ -22,7 +22,8 @@ class ThumbnailOptions:
 
     Attributes:
         size: Pixels of the longer side, at most.
-        suffix: What is added to the picture's name: letters, digits, dashes and underscores.
+        suffix: What is added to the picture's name: a dash or an underscore, then letters, digits
+            and more of these.
         format: Of the small picture: png, jpeg or webp.
         quality: From 1 to 100, for JPEG and WebP.
         background: A color to show through in JPEG, which has no transparency.
