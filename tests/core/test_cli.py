@@ -109,6 +109,8 @@ class Fake:
 
 class Twice:
     def expand(self, task):
+        if "bad pattern" in task.prompt:
+            raise ValueError("no such pattern")
         return [attrs.evolve(task, prompt=task.prompt + " again"), task]
 
 def broken(options, ctx):
@@ -433,6 +435,17 @@ class TestRun:
         assert failed.read_text() == before
         run(failed, "--expand", "twice")
         assert not failed.exists()
+
+    def test_what_cannot_be_expanded_can_be_edited_and_run_again(self) -> None:
+        tasks = ({"id": "a", "prompt": "bad pattern"}, {"id": "b", "prompt": "fail"})
+        run(write("t.jsonl", *tasks), "--expand", "twice", code=3)
+        failed = Path("out/failed.jsonl")
+        kept = sorted(str(line.task.id) for line in read_tasks(failed) if line.task)
+        assert kept == ["a", "b~1", "b~2"]
+        failed.write_text(failed.read_text().replace("bad pattern", "mended"))
+        run(failed, "--expand", "twice", code=3)
+        done = [each for each in lines_of("out/results.jsonl") if each["status"] == "done"]
+        assert sorted(each["prompt"] for each in done) == ["mended", "mended again"]
 
     def test_a_torn_line_of_an_earlier_run_is_mended(self) -> None:
         Path("out").mkdir()

@@ -23,15 +23,15 @@ from holodeck_gen._cli._voice import Voice, emit_json
 from holodeck_gen._cli._where import Where
 from holodeck_gen._cli._work import Stop, outcomes, signals
 from holodeck_gen._money import FREE, Totals
+from holodeck_gen._task import Task
 from holodeck_gen._taskfile import Check, Line
-from holodeck_gen.errors import GenerationError, TaskError
+from holodeck_gen.errors import GenerationError, RewriteError, TaskError
 from holodeck_gen.events import SlotsSampled
 
 if TYPE_CHECKING:
     from holodeck_gen._money import Spending
     from holodeck_gen._outcome import Outcome
     from holodeck_gen._studio import AsyncStudio
-    from holodeck_gen._task import Task
 
 _SHOWN = 20
 
@@ -73,6 +73,8 @@ class Batch:
     _begun: bool = attrs.field(default=False, init=False)
     _journal: Path | None = attrs.field(default=None, init=False)
     _price: Cost | None = attrs.field(default=None, init=False)
+    #: What an expander may have failed on, by key: the journal does not know such tasks.
+    _refused: dict[str, Task] = attrs.field(factory=dict, init=False)
     _slots: Sequence[SlotsSampled] = attrs.field(default=(), init=False)
 
     async def work(self, studio: AsyncStudio) -> int:
@@ -180,6 +182,8 @@ class Batch:
                 results.add(outcome)
                 if self._journal is None and outcome.state in ("failed", "held"):
                     results.add_failed(outcome.key, outcome.task)
+                elif self.expanded and isinstance(getattr(outcome, "error", None), RewriteError):
+                    self._refused[outcome.key] = outcome.task
                 self._slots = studio.slots()
                 progress.advance(failed=self.tally.failed, slots=self._slots)
                 self._emit(outcome, stop)
@@ -207,6 +211,9 @@ class Batch:
                 return
             if self._journal is not None:
                 for key, task in unfinished(self._journal):
+                    self._refused.pop(key, None)
+                    results.add_failed(key, task)
+                for key, task in self._refused.items():
                     results.add_failed(key, task)
             results.finish()
         except (OSError, GenerationError) as failure:
