@@ -256,6 +256,20 @@ def test_a_parent_that_is_killed_leaves_no_process(tmp_path: Path, site: Path) -
     assert parent.wait() == -signal.SIGKILL
 
 
+def test_ctrl_c_does_not_reach_the_first_process_before_it_is_deaf() -> None:
+    """What `multiprocessing` starts with the first one takes signals out of the mask."""
+    program = """
+import signal
+from multiprocessing.resource_tracker import ensure_running
+from holodeck_gen._stage_processes import _without_interrupts
+with _without_interrupts():
+    ensure_running()
+    print({signal.SIGINT, signal.SIGTERM} <= signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "True\nFalse\n"
+
+
 @pytest.mark.parametrize("number", ["0", "-1", "many"])
 def test_the_number_is_one_at_least(number: str) -> None:
     assert "--processes" in invoke("run", "x.txt", "--processes", number, code=2).stderr
