@@ -21,7 +21,8 @@ import attrs
 
 from holodeck_gen._calls import GRACE_S, DeadlineError
 from holodeck_gen._log import Logger
-from holodeck_gen._stage_worker import Done, Failed, Logged, Ready, Recipe, serve
+from holodeck_gen._portable import Failed
+from holodeck_gen._stage_worker import Done, Logged, Ready, Recipe, serve
 from holodeck_gen.errors import PluginError
 
 if TYPE_CHECKING:

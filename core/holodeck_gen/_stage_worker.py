@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import pickle
 import queue
 import signal
 import threading
 import time
-import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import structlog
 
+from holodeck_gen._portable import Failed, failed, passes
 from holodeck_gen._stages import files_of
 from holodeck_gen.errors import ConfigError
 
@@ -70,53 +69,6 @@ class Done:
     """What a processor returned."""
 
     files: list[Path]
-
-
-@attrs.frozen(kw_only=True)
-class Failed:
-    """What was raised, in parts that pass to another process whatever it is.
-
-    Attributes:
-        make: Called with `args`, makes the like of it.
-        state: Its attributes, as far as they pass.
-        trace: Where it was raised.
-    """
-
-    make: Callable[..., Exception]
-    args: tuple[Any, ...]
-    state: Mapping[str, Any]
-    trace: str
-
-    def error(self) -> Exception:
-        """One of the same class and message; where the class cannot pass, of its next base."""
-        error = self.make(*self.args)
-        vars(error).update(self.state)
-        error.__cause__ = InWorker(self.trace)
-        return error
-
-
-class InWorker(Exception):
-    """Stands for the traceback in the worker; the cause of what is raised in the parent."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
-
-
-def failed(error: Exception) -> Failed:
-    """What is to be sent of `error`."""
-    trace = "".join(traceback.format_exception(error))
-    state = {name: value for name, value in vars(error).items() if _passes(value)}
-    text = str(error)
-    # Itself; else without its `__init__`, which may want more; else what its class derives from.
-    own: list[tuple[Callable[..., Exception], tuple[Any, ...]]] = [(_same, (error,))]
-    own += [(_bare, (type(error), error.args))]
-    own += [(_bare, (cls, (text,))) for cls in type(error).__mro__ if issubclass(cls, Exception)]
-    for make, args in own:
-        like = Failed(make=make, args=args, state=state, trace=trace)
-        with contextlib.suppress(Exception):
-            if str(pickle.loads(pickle.dumps(like)).error()) == text:
-                return like
-    return Failed(make=Exception, args=(text,), state={}, trace=trace)
 
 
 def shown(config: Config, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -192,7 +144,7 @@ class _Parent:
                 method=method,
                 event=str(facts.pop("event", "")),
                 facts={
-                    str(name): value if _passes(value) else repr(value)
+                    str(name): value if passes(value) else repr(value)
                     for name, value in facts.items()
                 },
                 error=failed(error) if isinstance(error, Exception) else None,
@@ -233,22 +185,3 @@ def _called(processor: Processor, args: tuple[Any, ...]) -> Done | Failed:
         return Done(files=files_of(processor(*args)))
     except Exception as error:
         return failed(error)
-
-
-def _same(error: Exception) -> Exception:
-    return error
-
-
-def _bare(cls: type[Exception], args: tuple[Any, ...]) -> Exception:
-    error = cls.__new__(cls, *args)
-    # An OSError leaves them to its `__init__`.
-    error.args = args
-    return error
-
-
-def _passes(value: object) -> bool:
-    try:
-        pickle.loads(pickle.dumps(value))
-    except Exception:
-        return False
-    return True

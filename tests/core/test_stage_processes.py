@@ -27,9 +27,10 @@ from holodeck_gen._calls import DeadlineError
 from holodeck_gen._cli._app import cli
 from holodeck_gen._cli._work import in_processes
 from holodeck_gen._in_processes import InProcess, Processes
+from holodeck_gen._portable import Failed, failed
 from holodeck_gen._resolve import Maker, Resolver
 from holodeck_gen._stage_processes import StageProcesses, ended_by
-from holodeck_gen._stage_worker import Failed, Ready, Recipe, failed
+from holodeck_gen._stage_worker import Ready, Recipe
 from holodeck_gen.errors import ProcessingError
 from holodeck_gen.testing import Script, ScriptedProvider
 from pictures import encoded, gradient
