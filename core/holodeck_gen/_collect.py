@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     import httpx
 
+    from holodeck_gen._in_processes import Processes
     from holodeck_gen._outcome import Outcome
     from holodeck_gen._registry import Configured
     from holodeck_gen._store import StoreNote
@@ -66,6 +67,7 @@ class Collector:
         store: Keeps them; None means the last run's, by name.
         process: Processors; None means the configured ones.
         config: Where options come from.
+        processes: Where processors run that are named; None means in threads.
     """
 
     journal: Path
@@ -76,6 +78,7 @@ class Collector:
     config: Config
     registry: Registry = attrs.field(factory=Registry)
     transport: httpx.AsyncBaseTransport | None = None
+    processes: Processes | None = None
     _background: Background = attrs.field(factory=Background, init=False)
 
     async def outcomes(self) -> AsyncIterator[Outcome]:
@@ -134,6 +137,7 @@ class Collector:
             on_event=None,
             transport=self.transport,
             spawn=self._background.spawn,
+            processes=self.processes,
         )
 
     def _store(self, note: StoreNote, output: str | os.PathLike[str]) -> Configured:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,12 +12,13 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 from holodeck_gen._calls import words
+from holodeck_gen._in_processes import InProcess, Workers
 from holodeck_gen._inspect import FileFacts, inspect_file, pixels
 from holodeck_gen._room import Room
 from holodeck_gen._seals import Seals
 from holodeck_gen._shelf import BESIDE, Kept, Shelf
 from holodeck_gen._stage_threads import StageThreads
-from holodeck_gen._stages import Processor
+from holodeck_gen._stages import Processor, files_of
 from holodeck_gen.errors import ProcessingError, StageError, StorageError
 from holodeck_gen.files import full_disk, is_full
 
@@ -53,23 +53,27 @@ class _File:
 
 @attrs.define(kw_only=True, eq=False)
 class Finisher:
-    """Runs the processors in threads, then stores what they return and what is told of it.
+    """Runs the processors, then stores what they return and what is told of it.
 
     Args:
         processors: Names and functions, in order.
         shelf: Where finished files go.
         timeout_s: Seconds one processor may take.
+        processes: Where those run that are `InProcess`; the others run in threads.
     """
 
-    processors: Sequence[tuple[str, Processor]]
+    processors: Sequence[tuple[str, Processor | InProcess]]
     shelf: Shelf
     timeout_s: float
+    processes: Workers | None = None
     _threads: StageThreads = attrs.field(factory=StageThreads, init=False)
     _room: Room = attrs.field(factory=Room, init=False)
 
     def close(self) -> None:
-        """Let go of the processors' threads. Blocks."""
+        """Let go of the processors' threads and processes. Blocks."""
         self._threads.close()
+        if self.processes is not None:
+            self.processes.close()
 
     async def finish(
         self,
@@ -196,20 +200,22 @@ class Finisher:
             await seals.after(name, processor, files)
         return files
 
-    async def _apply(self, name: str, processor: Processor, file: Path, task: Task) -> list[Path]:
+    async def _apply(
+        self, name: str, processor: Processor | InProcess, file: Path, task: Task
+    ) -> list[Path]:
+        what = f"processor {name!r}"
         try:
-            answer = await self._threads.run(
-                processor, file, task, timeout_s=self.timeout_s, what=f"processor {name!r}"
-            )
-            if inspect.iscoroutine(answer):
-                # Otherwise Python warns at some later time that it was never awaited.
-                answer.close()
-            if inspect.isawaitable(answer):
-                raise TypeError("a processor is a plain function, not a coroutine function")
-            files = [answer] if isinstance(answer, Path) else list(answer)
-            for each in files:
-                if not isinstance(each, Path) or not each.is_file():
-                    raise TypeError(f"it returned {each!r}, which is not the path of a file")
+            answer: object
+            if isinstance(processor, InProcess):
+                assert self.processes is not None
+                answer = await self.processes.run(
+                    processor.name, file, task, timeout_s=self.timeout_s, what=what
+                )
+            else:
+                answer = await self._threads.run(
+                    processor, file, task, timeout_s=self.timeout_s, what=what
+                )
+            files = files_of(answer)
         except ProcessingError:
             raise
         except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -33,11 +34,34 @@ class Rewriter(Protocol):
 #: Takes a private copy of a file and the task that made it: with the prompt that was sent, the
 #: provider and model that did it, this picture's seed, and n = 1. Returns the file or files that
 #: go on. New files are written beside the given one; those that end in ``.json`` or ``.xmp`` are
-#: about a picture and need not be one. Runs in a thread.
+#: about a picture and need not be one. Runs in a thread, or in a process where the command line
+#: says so.
 #:
-#: Optional, found by presence: ``seals``, true of one whose files no later processor may change,
-#: because it has signed them. The engine warns where one does.
+#: Optional, found by presence:
+#:
+#: - ``seals``, true of one whose files no later processor may change, because it has signed them.
+#:   The engine warns where one does.
+#: - ``remembers``, true of one that compares a picture with earlier ones. It stays in threads,
+#:   because each process would know only some of them.
 Processor: TypeAlias = Callable[[Path, Task], Path | Sequence[Path]]
+
+
+def files_of(answer: object) -> list[Path]:
+    """The files that a processor returned.
+
+    Raises:
+        TypeError: It returned something else.
+    """
+    if inspect.iscoroutine(answer):
+        # Otherwise Python warns at some later time that it was never awaited.
+        answer.close()
+    if inspect.isawaitable(answer):
+        raise TypeError("a processor is a plain function, not a coroutine function")
+    files: list[Path] = [answer] if isinstance(answer, Path) else list(answer)  # type: ignore[call-overload]
+    for each in files:
+        if not isinstance(each, Path) or not each.is_file():
+            raise TypeError(f"it returned {each!r}, which is not the path of a file")
+    return files
 
 
 @runtime_checkable

@@ -23,6 +23,7 @@ from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._fetch import Fetcher
 from holodeck_gen._finish import Finisher
 from holodeck_gen._http import Clients
+from holodeck_gen._in_processes import Processes
 from holodeck_gen._job import Submits
 from holodeck_gen._journal import Journal, Plan, Retry
 from holodeck_gen._journal_sqlite import SqliteJournal
@@ -62,6 +63,7 @@ class Workplace:
         resume: What to do with an earlier run's journal.
         retry: What of it to try again.
         cache: Where files of earlier generations are kept, if anywhere.
+        processes: Where processors run that are named; None means in threads.
 
     Raises:
         ConfigError: An argument is wrong.
@@ -89,6 +91,7 @@ class Workplace:
     transport: httpx.AsyncBaseTransport | None
     #: Starts what is waited for when the work ends.
     spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
+    processes: Processes | None = None
     place: Place = attrs.field(init=False)
     #: The studio's providers, in their order.
     pools: list[Pool] = attrs.field(init=False)
@@ -348,6 +351,10 @@ class Workplace:
             )
 
     def _parts(self, store: Any, processors: Sequence[Any]) -> PartRunner:
+        workers = None
+        if self.processes is not None:
+            stages = self._stages["processor"]
+            processors, workers = self.processes.divide(stages, processors, self.config)
         return PartRunner(
             accounts=self.accounts,
             journal=self.journal,
@@ -368,6 +375,7 @@ class Workplace:
                     placed_by=self._placed_by(),
                 ),
                 timeout_s=self.settings.stage_timeout_s,
+                processes=workers,
             ),
             submitter=(
                 self.submitter(self.journal, self.settings, self.events) if self.submitter else None

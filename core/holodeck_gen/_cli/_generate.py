@@ -15,7 +15,7 @@ from holodeck_gen._cli._options import voice_options, work_options
 from holodeck_gen._cli._results import outcome_line
 from holodeck_gen._cli._summary import Tally
 from holodeck_gen._cli._voice import Voice, emit_json
-from holodeck_gen._cli._work import Stop, outcomes, signals
+from holodeck_gen._cli._work import Stop, in_processes, outcomes, signals
 from holodeck_gen._outcome import Failure
 from holodeck_gen._remote import refuse_half
 from holodeck_gen._studio import AsyncStudio
@@ -59,7 +59,8 @@ def generate(*, prompt: str, output: str | None, given: Given, voice: Voice) -> 
     # A single picture's folder is the user's own and gets no journal beside it.
     journal = config.get("journal", "automatic")
     journal = "invocation" if journal == "automatic" else None if journal == "none" else journal
-    code = asyncio.run(work.run(AsyncStudio(config=config, journal=journal)))
+    studio = in_processes(AsyncStudio(config=config, journal=journal), given.workers())
+    code = asyncio.run(work.run(studio))
     click.get_current_context().exit(code)
 
 

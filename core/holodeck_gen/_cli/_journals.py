@@ -7,11 +7,12 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import attrs
 import click
 
 from holodeck_gen import _audit
 from holodeck_gen._cli._exit import DONE, RESUMABLE, SOME_FAILED, one_line, tell
-from holodeck_gen._cli._options import setting_options, voice_options
+from holodeck_gen._cli._options import processes_option, setting_options, voice_options
 from holodeck_gen._cli._results import Results, outcome_line
 from holodeck_gen._cli._summary import Tally, last_line
 from holodeck_gen._cli._voice import emit_json
@@ -111,6 +112,7 @@ def audit(*, out: str | None, no_hashes: bool, salvage: bool, given: Given, voic
     metavar="ID",
     help="Give up a held task: its submit without an answer made no job. Repeatable.",
 )
+@processes_option
 @setting_options
 @voice_options
 def collect(
@@ -119,6 +121,7 @@ def collect(
     provider: str | None,
     store: str | None,
     dismissed: tuple[str, ...],
+    processes: int | None,
     given: Given,
     voice: Voice,
 ) -> None:
@@ -135,6 +138,7 @@ def collect(
     Exit codes: 0 everything is here, 3 some tasks failed, 4 something is still unfinished.
     """
     config = given.config()
+    given = attrs.evolve(given, processes=processes)
     # As given here, and not as a file has it: that may be about another run.
     store = store or given.settings.get("store")
     journals = find_journals(out, config)
@@ -148,7 +152,13 @@ def collect(
     skipped: list[GenerationError] = []
     for journal in journals:
         try:
-            collector = Collector(journal=journal, provider=provider, store=store, config=config)
+            collector = Collector(
+                journal=journal,
+                provider=provider,
+                store=store,
+                config=config,
+                processes=given.workers(),
+            )
             asyncio.run(_collect(collector, tally, as_json=given.as_json))
         except GenerationError as error:
             if len(journals) == 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 import click
@@ -16,6 +16,9 @@ from holodeck_gen._cli._voice import Voice
 from holodeck_gen._config import Config
 from holodeck_gen._config_sources import path_of_key, put, value_of_text
 from holodeck_gen._task import Task
+
+if TYPE_CHECKING:
+    from holodeck_gen._in_processes import Processes
 
 _Command: TypeAlias = Callable[..., Any]
 
@@ -33,11 +36,13 @@ class Given:
         settings: Configuration, as nested tables.
         fields: Fields of `Task` for tasks that do not say.
         as_json: Whether stdout gets JSON.
+        processes: In how many processes processors run; None means in threads.
     """
 
     settings: Mapping[str, Any]
     fields: Mapping[str, Any]
     as_json: bool
+    processes: int | None = None
 
     def config(self, **more: object) -> Config:
         """Every setting that applies, with `more` as if given by options.
@@ -47,6 +52,14 @@ class Given:
         """
         said = {key: value for key, value in more.items() if value is not None}
         return Config.load({**self.settings, **said})
+
+    def workers(self) -> Processes | None:
+        """Where processors run, if not in threads."""
+        from holodeck_gen._in_processes import Processes
+
+        if self.processes is None:
+            return None
+        return Processes(places=self.processes, given=self.settings)
 
     def task(self, prompt: str, **more: Any) -> Task:
         """A task with the fields that were given.
@@ -96,7 +109,12 @@ def work_options(command: _Command) -> _Command:
 
     @functools.wraps(command)
     def with_work(
-        *, assignments: tuple[str, ...], as_json: bool, options: tuple[str, ...], **rest: Any
+        *,
+        assignments: tuple[str, ...],
+        as_json: bool,
+        options: tuple[str, ...],
+        processes: int | None,
+        **rest: Any,
     ) -> Any:
         settings = _settings(assignments)
         settings |= {name: value for name in _SETTINGS if (value := rest.pop(name)) is not None}
@@ -104,7 +122,8 @@ def work_options(command: _Command) -> _Command:
         fields = {name: value for name in _FIELDS if (value := rest.pop(name)) is not None}
         if options:
             fields["provider_options"] = dict(_option(text) for text in options)
-        return command(given=Given(settings=settings, fields=fields, as_json=as_json), **rest)
+        given = Given(settings=settings, fields=fields, as_json=as_json, processes=processes)
+        return command(given=given, **rest)
 
     for option in reversed((*_WORK, _set, _json)):
         with_work = option(with_work)
@@ -145,6 +164,13 @@ _set = click.option(
     metavar="KEY=VALUE",
     help="Any setting, such as providers.hunyuan.dialect=aiart. Repeatable.",
 )
+#: Of every command that runs processors.
+processes_option = click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Run processors that are named in N processes, not in threads.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.")
 
 _WORK = (
@@ -161,6 +187,7 @@ _WORK = (
     click.option("--expand", multiple=True, metavar="NAME", help="Make many tasks of one."),
     click.option("--rewrite", multiple=True, metavar="NAME", help="Change prompts first."),
     click.option("--process", multiple=True, metavar="NAME", help="Change finished files."),
+    processes_option,
     click.option(
         "--sidecar/--no-sidecar",
         default=None,

@@ -23,6 +23,7 @@ from holodeck_gen._cli._options import voice_options, work_options
 from holodeck_gen._cli._results import FAILED
 from holodeck_gen._cli._times import ClockTime, Span, seconds_until
 from holodeck_gen._cli._where import Where
+from holodeck_gen._cli._work import in_processes
 from holodeck_gen._remote import is_remote
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen._taskfile import check_tasks, read_tasks, rereadable
@@ -130,6 +131,7 @@ def run(
             retry_failed=retry_failed or from_failed,
             retry_uncertain="" in retry_uncertain or retry_uncertain,
         )
+        in_processes(studio, given.workers())
         if source == "-" and sys.stdin is not None and sys.stdin.isatty():
             voice.note("reading tasks from the terminal; Ctrl-D ends them")
         for place in {folder, folder if is_remote(where.output) else Path(where.output)}:

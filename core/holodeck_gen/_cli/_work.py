@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from holodeck_gen._cli._voice import Voice
+    from holodeck_gen._in_processes import Processes
     from holodeck_gen._outcome import Outcome
     from holodeck_gen._studio import AsyncStudio
     from holodeck_gen._task import Task
@@ -68,6 +69,16 @@ async def outcomes(
     finally:
         watcher.cancel()
         await asyncio.wait([watcher])
+
+
+def in_processes(studio: AsyncStudio, processes: Processes | None) -> AsyncStudio:
+    """Let `studio` run processors in processes, before it is opened.
+
+    No argument of a studio's, because a new process imports the main module again. The command
+    line's does nothing when it is imported; a user's program may.
+    """
+    studio._work.processes = processes
+    return studio
 
 
 @contextlib.contextmanager

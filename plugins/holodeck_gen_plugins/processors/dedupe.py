@@ -7,7 +7,7 @@ import itertools
 from collections import deque
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -52,6 +52,8 @@ class Dedupe:
 
     options: DedupeOptions
     ctx: hg.Context
+    #: As `holodeck_gen.Processor` has it: other pictures have to come to the same place.
+    remembers: ClassVar[bool] = True
     _seen: deque[_Seen] = attrs.field(init=False)
     _lock: Lock = attrs.field(factory=Lock, init=False)
 
