@@ -113,6 +113,11 @@ class Job:
         """Whether a job may be running at the provider."""
         return self.may_run and not self._ended
 
+    @property
+    def begun(self) -> bool:
+        """Whether it goes on to its end without another submit."""
+        return self.open or self._ended or self.ref is not None
+
     async def run(
         self,
         request: JsonObject,

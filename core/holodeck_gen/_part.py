@@ -96,8 +96,8 @@ class Life:
 
     @property
     def sent(self) -> bool:
-        """Whether anything of it was submitted and, as far as is known, not refused."""
-        return any(job.attempts and not job.refused for job in self.jobs)
+        """Whether anything of it was submitted and needs no other submit to come to its end."""
+        return any(job.begun for job in self.jobs)
 
     def group_of(self, task: Task) -> str | None:
         """Names the tasks with which `task`, after rewriting, takes turns for slots."""

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 import holodeck_gen as hg
-from helpers import drain, failure_of, opened
+from helpers import collect, drain, failure_of, opened
 from holodeck_gen._health import OUTAGE_S, TRIAL_S
 from holodeck_gen.errors import PausedError, SubmitUncertainError, TransientError
 from holodeck_gen.events import RequestRetried
@@ -248,6 +248,27 @@ class TestUncertain:
         assert states == Counter(held=1, done=3)
         # The turn at 5 s was for one that had leave from before.
         assert provider.submits[1] >= 10.0
+
+    def test_a_stop_does_not_wait_until_it_may_be_sent_again(self) -> None:
+        provider = ScriptedProvider(
+            scripts={"lost": Script(submits=["lose"] * 9), "fine": Script(job_s=1.0)},
+            limits=hg.Limits(max_jobs=2, poll_interval_s=0.5, job_timeout_s=100.0),
+        )
+
+        async def main() -> tuple[list[hg.Outcome], float]:
+            clock = asyncio.get_running_loop().time
+            async with opened(provider, on_uncertain="resubmit", attempts=9) as studio:
+                work = asyncio.ensure_future(collect(studio.map(["lost", "fine"])))
+                await asyncio.sleep(0.5)
+                await studio.stop(finish_jobs=True)
+                return await work, clock()
+
+        outcomes, ended = run_virtual(main())
+        assert {outcome.task.prompt: outcome.state for outcome in outcomes} == {
+            "lost": "cancelled",
+            "fine": "done",
+        }
+        assert (len(provider.submits), ended < 3.0) == (2, True)
 
     def test_whoever_reads_along_knows_what_stands_still_and_what_goes_on(self) -> None:
         provider = ScriptedProvider(

@@ -90,7 +90,8 @@ def in_two_processes(
     """Two runs, of which one is killed again and again and begun anew.
 
     Args:
-        anew: Whether in the end all without an answer are submitted again, whatever it costs.
+        anew: Whether in the end those without an answer are submitted again, whatever it costs,
+            until the time is up: where no answer comes at all, only one is sent in a minute.
     """
     killed, other = shells(emulator, folder, 2, tasks)
     goes_on = other.start(*RUN)
@@ -103,7 +104,7 @@ def in_two_processes(
         assert set(states) <= {"done", "held"}, states
         assert "done" in states
     if anew:
-        anyway = ("--retry-uncertain", "--on-uncertain", "resubmit", "--set", "attempts=2")
+        anyway = ("--retry-uncertain", "--on-uncertain", "resubmit", "--for", "20s")
         commands = [shell.start(*RUN, *anyway) for shell in (killed, other)]
         for command in commands:
             assert command.ended() in (DONE, FAILED, RESUMABLE), command.stderr
