@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -49,6 +51,17 @@ class _File:
     path: Path
     facts: FileFacts
     extra: str = ""
+
+
+@contextlib.asynccontextmanager
+async def _work_folder(raw: Path) -> AsyncIterator[Path]:
+    """A folder beside `raw`; made and removed in a thread, as disks may be slow."""
+    made = partial(tempfile.mkdtemp, prefix=f"{raw.stem}-", suffix=WORK, dir=raw.parent)
+    folder = Path(await asyncio.to_thread(made))
+    try:
+        yield folder
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -110,10 +123,8 @@ class Finisher:
                 with stage("store"):
                     file = _File(raw.path, facts)
                     return [(await self._put(raw, file, entry, made, number, total)).artifact]
-            with tempfile.TemporaryDirectory(
-                prefix=f"{raw.path.stem}-", suffix=WORK, dir=raw.path.parent
-            ) as folder:
-                files = await self._processed(raw, facts, Path(folder), entry.task, made, stage)
+            async with _work_folder(raw.path) as folder:
+                files = await self._processed(raw, facts, folder, entry.task, made, stage)
                 kept: list[Kept] = []
                 for file in files:
                     with stage("store"):
@@ -122,7 +133,7 @@ class Finisher:
                 if describe is not None and kept:
                     text = describe(facts, kept, [name for name, _ in self.processors])
                     with stage("store"):
-                        beside = await self._put_sidecar(text, Path(folder), kept[0], entry)
+                        beside = await self._put_sidecar(text, folder, kept[0], entry)
                     artifacts[0] = attrs.evolve(artifacts[0], sidecar=beside)
                 return artifacts
         except OSError as error:

@@ -18,8 +18,9 @@ from holodeck_gen.errors import PluginError
 
 T = TypeVar("T")
 
-#: Calls at once; as many threads as `asyncio.to_thread` would use.
-PLACES = min(32, (os.cpu_count() or 1) + 4)
+#: Calls at once. More than there are processors finish no sooner, but keep the event loop waiting
+#: for one of them: with six calls on two processors three times as long as with two.
+PLACES = max(2, os.cpu_count() or 1)
 #: Calls that may be given up and still run before they take the places of others.
 SPARES = 16
 
