@@ -251,7 +251,7 @@ class TestUncertain:
 
     def test_a_stop_does_not_wait_until_it_may_be_sent_again(self) -> None:
         provider = ScriptedProvider(
-            scripts={"lost": Script(submits=["lose"] * 9), "fine": Script(job_s=1.0)},
+            scripts={"lost": Script(submits=["lose", "lose", "lose"]), "fine": Script(job_s=1.0)},
             limits=hg.Limits(max_jobs=2, poll_interval_s=0.5, job_timeout_s=100.0),
         )
 
