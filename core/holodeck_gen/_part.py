@@ -96,8 +96,13 @@ class Life:
 
     @property
     def sent(self) -> bool:
-        """Whether anything of it was submitted and needs no other submit to come to its end."""
-        return any(job.begun for job in self.jobs)
+        """Whether anything of it was submitted and, as far as is known, goes on to its end.
+
+        Where an answer was lost and another submit would follow, it does not.
+        """
+        return any(
+            job.begun or (job.attempts and not job.refused and not job.lost) for job in self.jobs
+        )
 
     def group_of(self, task: Task) -> str | None:
         """Names the tasks with which `task`, after rewriting, takes turns for slots."""

@@ -88,7 +88,7 @@ class Batch:
             try:
                 async with studio:
                     # What is loaded by now stays. To look through it for what may be freed, again
-                    # and again, keeps the loop from its work for up to 50 ms.
+                    # and again, keeps the loop from its work for up to 60 ms.
                     gc.freeze()
                     # Only now does nobody else write here.
                     results.open()
@@ -103,6 +103,9 @@ class Batch:
                     raise
                 # From here on the exit code must not say that nothing was spent.
                 error = caught
+            finally:
+                # Whoever called the command from a program may have something to free.
+                gc.unfreeze()
             self._finish(results, stop)
         spending = studio.describe().spending
         return self._conclude(stop, error, spending, seconds=time.monotonic() - began)
