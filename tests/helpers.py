@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 import holodeck_gen as hg
-from holodeck_gen._plugins import Plugins
+from holodeck_gen._plugins.plugins import Plugins
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

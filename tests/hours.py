@@ -12,8 +12,8 @@ from typing import Any
 import attrs
 
 import holodeck_gen as hg
-from holodeck_gen._concurrency import Concurrency
-from holodeck_gen._gate import LocalGate
+from holodeck_gen._gate.gate import LocalGate
+from holodeck_gen._model.concurrency import Concurrency
 from holodeck_gen.testing import run_virtual
 
 HOUR_S = 3600.0

@@ -9,16 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from holodeck_gen._artifact import Artifact, Cost
     from holodeck_gen._attach import Attached, attach
-    from holodeck_gen._config import Config
+    from holodeck_gen._config.config import Config
+    from holodeck_gen._engine.handle import AsyncHandle
+    from holodeck_gen._engine.info import StudioInfo
     from holodeck_gen._generate import agenerate, generate, provider
-    from holodeck_gen._handle import AsyncHandle
-    from holodeck_gen._info import StudioInfo
-    from holodeck_gen._money import Spending
-    from holodeck_gen._nearest import did_you_mean
-    from holodeck_gen._outcome import Failure, Outcome, Result
-    from holodeck_gen._provider import (
+    from holodeck_gen._model.artifact import Artifact, Cost
+    from holodeck_gen._model.money import Spending
+    from holodeck_gen._model.nearest import did_you_mean
+    from holodeck_gen._model.outcome import Failure, Outcome, Result
+    from holodeck_gen._model.provider import (
         Billing,
         Bytes,
         Context,
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
         Provider,
         Url,
     )
-    from holodeck_gen._registry import Configured, Register, Registry
-    from holodeck_gen._sidecar import Sidecar
-    from holodeck_gen._stages import Expander, Processor, Rewriter, Store
+    from holodeck_gen._model.task import Task
+    from holodeck_gen._model.values import JsonObject
+    from holodeck_gen._plugins.registry import Configured, Register, Registry
+    from holodeck_gen._results.sidecar import Sidecar
+    from holodeck_gen._stages.stages import Expander, Processor, Rewriter, Store
     from holodeck_gen._studio import AsyncStudio
     from holodeck_gen._sync import Handle, Studio
-    from holodeck_gen._task import Task
-    from holodeck_gen._values import JsonObject
     from holodeck_gen.hookspecs import hookimpl
 
 __all__ = [
@@ -84,16 +84,16 @@ __all__ = [
 ]
 
 _MODULES = {
-    "_artifact": ("Artifact", "Cost"),
+    "_model.artifact": ("Artifact", "Cost"),
     "_attach": ("Attached", "attach"),
-    "_config": ("Config",),
+    "_config.config": ("Config",),
     "_generate": ("agenerate", "generate", "provider"),
-    "_handle": ("AsyncHandle",),
-    "_info": ("StudioInfo",),
-    "_money": ("Spending",),
-    "_nearest": ("did_you_mean",),
-    "_outcome": ("Failure", "Outcome", "Result"),
-    "_provider": (
+    "_engine.handle": ("AsyncHandle",),
+    "_engine.info": ("StudioInfo",),
+    "_model.money": ("Spending",),
+    "_model.nearest": ("did_you_mean",),
+    "_model.outcome": ("Failure", "Outcome", "Result"),
+    "_model.provider": (
         "Billing",
         "Bytes",
         "Context",
@@ -106,13 +106,13 @@ _MODULES = {
         "Provider",
         "Url",
     ),
-    "_registry": ("Configured", "Register", "Registry"),
-    "_sidecar": ("Sidecar",),
-    "_stages": ("Expander", "Processor", "Rewriter", "Store"),
+    "_plugins.registry": ("Configured", "Register", "Registry"),
+    "_results.sidecar": ("Sidecar",),
+    "_stages.stages": ("Expander", "Processor", "Rewriter", "Store"),
     "_studio": ("AsyncStudio",),
     "_sync": ("Handle", "Studio"),
-    "_task": ("Task",),
-    "_values": ("JsonObject",),
+    "_model.task": ("Task",),
+    "_model.values": ("JsonObject",),
     "hookspecs": ("hookimpl",),
 }
 _PUBLIC_MODULES = ("errors", "events", "files", "hookspecs", "testing")

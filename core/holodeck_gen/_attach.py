@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen import _ownership as ownership
-from holodeck_gen._audit import output_of, providers_of, reading, sidecar_of, store_of
-from holodeck_gen._config import Config
-from holodeck_gen._journal_file import JOURNAL
-from holodeck_gen._outcome import Failure, Outcome, Result
-from holodeck_gen._registry import Registry
-from holodeck_gen._resolve import Named
+from holodeck_gen._config.config import Config
+from holodeck_gen._journal import ownership
+from holodeck_gen._journal.audit import output_of, providers_of, reading, sidecar_of, store_of
+from holodeck_gen._journal.file import JOURNAL
+from holodeck_gen._model.outcome import Failure, Outcome, Result
+from holodeck_gen._plugins.registry import Registry
+from holodeck_gen._plugins.resolve import Named
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen.errors import JournalLockedError, UnknownNameError
 
 if TYPE_CHECKING:
-    from holodeck_gen._handle import Progress
-    from holodeck_gen._journal import Entry
-    from holodeck_gen._journal_rows import Rows
+    from holodeck_gen._engine.handle import Progress
+    from holodeck_gen._journal.journal import Entry
+    from holodeck_gen._journal.rows import Rows
 
 #: Seconds between two looks at a journal that another process works with.
 LOOK_S = 0.25

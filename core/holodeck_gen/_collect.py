@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen._audit import output_of, providers_of, sidecar_of, store_of
 from holodeck_gen._background import Background
-from holodeck_gen._config import Config
-from holodeck_gen._journal import Retry
+from holodeck_gen._config.config import Config
+from holodeck_gen._config.settings import settings_of
+from holodeck_gen._engine.workplace import Workplace
+from holodeck_gen._jobs.part import Life
+from holodeck_gen._journal.audit import output_of, providers_of, sidecar_of, store_of
+from holodeck_gen._journal.journal import Retry
+from holodeck_gen._journal.place import remove_finished
+from holodeck_gen._journal.resume import begin
 from holodeck_gen._log import Logger
-from holodeck_gen._part import Life
-from holodeck_gen._place import remove_finished
-from holodeck_gen._registry import Registry
-from holodeck_gen._resolve import Named, Resolver
-from holodeck_gen._resume import begin
-from holodeck_gen._settings import settings_of
-from holodeck_gen._workplace import Workplace
+from holodeck_gen._plugins.registry import Registry
+from holodeck_gen._plugins.resolve import Named, Resolver
 from holodeck_gen.errors import ConfigError, JournalError, PluginError
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from holodeck_gen._in_processes import Processes
-    from holodeck_gen._outcome import Outcome
-    from holodeck_gen._registry import Configured
-    from holodeck_gen._store import StoreNote
+    from holodeck_gen._model.outcome import Outcome
+    from holodeck_gen._plugins.registry import Configured
+    from holodeck_gen._plugins.store import StoreNote
+    from holodeck_gen._stages.in_processes import Processes
 
 _log = Logger("holodeck_gen.collect")
 

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from holodeck_gen._registry import Configured, Registry
-from holodeck_gen._remote import is_remote, refuse_half
+from holodeck_gen._model.remote import is_remote, refuse_half
+from holodeck_gen._model.task import Task
+from holodeck_gen._plugins.registry import Configured, Registry
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen._sync import Studio
-from holodeck_gen._task import Task
 from holodeck_gen.errors import ConfigError
 
 if TYPE_CHECKING:
     import os
 
-    from holodeck_gen._outcome import Result
-    from holodeck_gen._resolve import Named
+    from holodeck_gen._model.outcome import Result
+    from holodeck_gen._plugins.resolve import Named
 
 
 def generate(

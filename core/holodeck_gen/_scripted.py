@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
-from holodeck_gen._artifact import Cost
-from holodeck_gen._provider import (
+from holodeck_gen._model.artifact import Cost
+from holodeck_gen._model.provider import (
     Billing,
     Bytes,
     JobRef,
@@ -20,7 +20,7 @@ from holodeck_gen._provider import (
     Output,
     Prepared,
 )
-from holodeck_gen._values import JsonObject
+from holodeck_gen._model.values import JsonObject
 from holodeck_gen.errors import (
     ContentRejectedError,
     InvalidTaskError,
@@ -30,7 +30,7 @@ from holodeck_gen.errors import (
 )
 
 if TYPE_CHECKING:
-    from holodeck_gen._task import Task
+    from holodeck_gen._model.task import Task
 
 #: A picture of one black pixel.
 PNG = bytes.fromhex(

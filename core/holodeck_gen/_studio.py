@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from holodeck_gen._background import Background
-from holodeck_gen._cache import Cache, CacheReuse
-from holodeck_gen._config import Config
-from holodeck_gen._handle import AsyncHandle
-from holodeck_gen._info import StudioInfo, label
-from holodeck_gen._journal import Journal, Retry
-from holodeck_gen._map import MapRun, Tasks
-from holodeck_gen._outcome import Failure, Outcome, Result
-from holodeck_gen._part import Life
-from holodeck_gen._registry import KINDS, Factory, Kind, Registry
-from holodeck_gen._settings import OnUncertain, Settings, settings_of
-from holodeck_gen._submit import Submitter
-from holodeck_gen._task import Task
-from holodeck_gen._workplace import Workplace
+from holodeck_gen._config.config import Config
+from holodeck_gen._config.settings import OnUncertain, Settings, settings_of
+from holodeck_gen._engine.handle import AsyncHandle
+from holodeck_gen._engine.info import StudioInfo, label
+from holodeck_gen._engine.map import MapRun, Tasks
+from holodeck_gen._engine.workplace import Workplace
+from holodeck_gen._jobs.part import Life
+from holodeck_gen._jobs.submit import Submitter
+from holodeck_gen._journal.journal import Journal, Retry
+from holodeck_gen._model.outcome import Failure, Outcome, Result
+from holodeck_gen._model.task import Task
+from holodeck_gen._plugins.registry import KINDS, Factory, Kind, Registry
+from holodeck_gen._results.cache import Cache, CacheReuse
 from holodeck_gen.errors import ConfigError, PausedError, TaskError
 
 if TYPE_CHECKING:
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from holodeck_gen._artifact import Cost
     from holodeck_gen._event_queue import EventQueue
-    from holodeck_gen._place import JournalChoice
-    from holodeck_gen._provider import Prepared, Provider
-    from holodeck_gen._resolve import Named
-    from holodeck_gen._resume import Resume
-    from holodeck_gen._stages import Expander, Processor, Rewriter
+    from holodeck_gen._journal.place import JournalChoice
+    from holodeck_gen._journal.resume import Resume
+    from holodeck_gen._model.artifact import Cost
+    from holodeck_gen._model.provider import Prepared, Provider
+    from holodeck_gen._plugins.resolve import Named
+    from holodeck_gen._stages.stages import Expander, Processor, Rewriter
     from holodeck_gen.events import Observer, SlotsSampled
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import attrs
 
-from holodeck_gen._handle import AsyncHandle, Progress
+from holodeck_gen._engine.handle import AsyncHandle, Progress
 from holodeck_gen._studio import AsyncStudio
 from holodeck_gen.errors import ConfigError
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
     import httpx
 
-    from holodeck_gen._artifact import Cost
-    from holodeck_gen._cache import CacheReuse
-    from holodeck_gen._config import Config
-    from holodeck_gen._info import StudioInfo
-    from holodeck_gen._journal import Journal
-    from holodeck_gen._map import Tasks
-    from holodeck_gen._outcome import Outcome, Result
-    from holodeck_gen._place import JournalChoice
-    from holodeck_gen._provider import Prepared
-    from holodeck_gen._registry import Factory, Kind, Registry
-    from holodeck_gen._resolve import Named
-    from holodeck_gen._resume import Resume
-    from holodeck_gen._settings import OnUncertain
-    from holodeck_gen._stages import Expander, Processor, Rewriter
-    from holodeck_gen._task import Task
+    from holodeck_gen._config.config import Config
+    from holodeck_gen._config.settings import OnUncertain
+    from holodeck_gen._engine.info import StudioInfo
+    from holodeck_gen._engine.map import Tasks
+    from holodeck_gen._journal.journal import Journal
+    from holodeck_gen._journal.place import JournalChoice
+    from holodeck_gen._journal.resume import Resume
+    from holodeck_gen._model.artifact import Cost
+    from holodeck_gen._model.outcome import Outcome, Result
+    from holodeck_gen._model.provider import Prepared
+    from holodeck_gen._model.task import Task
+    from holodeck_gen._plugins.registry import Factory, Kind, Registry
+    from holodeck_gen._plugins.resolve import Named
+    from holodeck_gen._results.cache import CacheReuse
+    from holodeck_gen._stages.stages import Expander, Processor, Rewriter
     from holodeck_gen.events import Observer, SlotsSampled
 
 T = TypeVar("T")

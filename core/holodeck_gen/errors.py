@@ -40,7 +40,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from holodeck_gen._artifact import Artifact
+    from holodeck_gen._model.artifact import Artifact
 
 __all__ = [
     "AuthError",

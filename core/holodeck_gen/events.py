@@ -12,8 +12,8 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from holodeck_gen._artifact import Cost
-from holodeck_gen._outcome import Outcome
+from holodeck_gen._model.artifact import Cost
+from holodeck_gen._model.outcome import Outcome
 
 #: What a task goes through, in this order; `StageEnded` says what each is.
 Stage: TypeAlias = Literal["rewrite", "wait", "submit", "job", "fetch", "process", "store"]

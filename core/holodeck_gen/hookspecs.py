@@ -9,7 +9,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from holodeck_gen._registry import Register
+    from holodeck_gen._plugins.registry import Register
     from holodeck_gen.events import Event
 
 hookspec = pluggy.HookspecMarker("holodeck_gen")

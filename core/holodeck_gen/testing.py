@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen._codec import from_json, to_json
-from holodeck_gen._provider import JobRef, JobStatus, Limits, Provider
+from holodeck_gen._model.codec import from_json, to_json
+from holodeck_gen._model.provider import JobRef, JobStatus, Limits, Provider
+from holodeck_gen._model.task import Task
+from holodeck_gen._model.values import thaw
 from holodeck_gen._scripted import PNG, Act, Script, ScriptedJob, ScriptedProvider
-from holodeck_gen._task import Task
-from holodeck_gen._values import thaw
 from holodeck_gen._virtual import VirtualLoop, run_virtual
 from holodeck_gen.errors import InvalidTaskError
 

@@ -26,16 +26,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import holodeck_gen as hg
-from holodeck_gen import _journal_file as file
-from holodeck_gen import _steps as steps
-from holodeck_gen._codec import dumps, ending_fields
-from holodeck_gen._fetch import RawFile
-from holodeck_gen._group_commit import GroupCommit
-from holodeck_gen._identity import digest
-from holodeck_gen._journal import Entry, Plan, Retry
-from holodeck_gen._journal_rows import artifacts_text, expiry, files_text
-from holodeck_gen._journal_sqlite import SqliteJournal
-from holodeck_gen._map import BATCH
+from holodeck_gen._engine.map import BATCH
+from holodeck_gen._journal import file, steps
+from holodeck_gen._journal.group_commit import GroupCommit
+from holodeck_gen._journal.journal import Entry, Plan, Retry
+from holodeck_gen._journal.rows import artifacts_text, expiry, files_text
+from holodeck_gen._journal.spool import RawFile
+from holodeck_gen._journal.sqlite import SqliteJournal
+from holodeck_gen._model.codec import dumps, ending_fields
+from holodeck_gen._model.identity import digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

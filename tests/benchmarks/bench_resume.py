@@ -28,14 +28,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 import holodeck_gen as hg
-from holodeck_gen import _journal_file as file
 from holodeck_gen._cli._history import History
 from holodeck_gen._cli._where import Where
-from holodeck_gen._codec import dumps, ending_fields
-from holodeck_gen._identity import digest
-from holodeck_gen._journal_rows import artifacts_text
-from holodeck_gen._journal_sqlite import SqliteJournal
-from holodeck_gen._taskfile import check_tasks, read_tasks
+from holodeck_gen._journal import file
+from holodeck_gen._journal.rows import artifacts_text
+from holodeck_gen._journal.sqlite import SqliteJournal
+from holodeck_gen._model.codec import dumps, ending_fields
+from holodeck_gen._model.identity import digest
+from holodeck_gen._taskfile.taskfile import check_tasks, read_tasks
 from holodeck_gen.testing import Script, ScriptedProvider
 
 if TYPE_CHECKING:

@@ -35,10 +35,10 @@ import numpy as np
 from PIL import Image
 
 import holodeck_gen as hg
-from holodeck_gen._config import Config
-from holodeck_gen._inspect import inspect_file
+from holodeck_gen._config.config import Config
 from holodeck_gen._log import Logger
-from holodeck_gen._stage_threads import PLACES, StageThreads
+from holodeck_gen._results.inspection import inspect_file
+from holodeck_gen._stages.threads import PLACES, StageThreads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

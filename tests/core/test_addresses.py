@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holodeck_gen._addresses import (
+from holodeck_gen._http.addresses import (
     check_url,
     is_allowed,
     is_loopback,

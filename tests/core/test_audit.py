@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import holodeck_gen as hg
-from holodeck_gen import _steps as steps
-from holodeck_gen._audit import Finding, audit, output_of, providers_of, salvage, status
-from holodeck_gen._fetch import RawFile
-from holodeck_gen._journal import Entry, Plan, Retry
-from holodeck_gen._journal_sqlite import SqliteJournal
+from holodeck_gen._journal import steps
+from holodeck_gen._journal.audit import Finding, audit, output_of, providers_of, salvage, status
+from holodeck_gen._journal.journal import Entry, Plan, Retry
+from holodeck_gen._journal.spool import RawFile
+from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen._scripted import PNG
 from holodeck_gen.errors import (
     ContentRejectedError,

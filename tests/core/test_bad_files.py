@@ -17,7 +17,7 @@ import pytest
 import holodeck_gen as hg
 from bad_files import BAD, GOOD, JPEG, POSTSCRIPT, Story, bomb, told
 from helpers import failure_of, result_of
-from holodeck_gen import _download
+from holodeck_gen._http import download
 from holodeck_gen.errors import PartialResultError, ProcessingError
 from holodeck_gen.testing import Script, ScriptedProvider
 from runs import CAT, Runs
@@ -26,7 +26,7 @@ from runs import CAT, Runs
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_download, "MAX_IMAGE", 2**22)
+        patch.setattr(download, "MAX_IMAGE", 2**22)
         return asyncio.run(told(tmp_path_factory.mktemp("bad"), what=list(BAD)))
 
 

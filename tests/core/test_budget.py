@@ -14,10 +14,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 import holodeck_gen as hg
 from helpers import drain, failure_of, opened, result_of
-from holodeck_gen._audit import status
-from holodeck_gen._budget import Budget
-from holodeck_gen._charge import Charge
 from holodeck_gen._collect import dismiss
+from holodeck_gen._journal.audit import status
+from holodeck_gen._spending.budget import Budget
+from holodeck_gen._spending.charge import Charge
 from holodeck_gen.errors import (
     BudgetExceededError,
     ConfigError,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from holodeck_gen._money import Spending
+    from holodeck_gen._model.money import Spending
 
 
 def yuan(amount: object) -> hg.Cost:

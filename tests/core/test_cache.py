@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 import holodeck_gen as hg
 from helpers import collect, failure_of, no_plugins, result_of
-from holodeck_gen._audit import status
-from holodeck_gen._cache import Cache
-from holodeck_gen._fetch import RawFile
-from holodeck_gen._journal import Plan
+from holodeck_gen._journal.audit import status
+from holodeck_gen._journal.journal import Plan
+from holodeck_gen._journal.spool import RawFile
+from holodeck_gen._results.cache import Cache
 from holodeck_gen._scripted import PNG, Script
 from holodeck_gen.errors import ConfigError, ContentRejectedError, ProcessingError
 from holodeck_gen.testing import ScriptedProvider, run_virtual
@@ -28,7 +28,7 @@ from runs import CAT, DOG, Runs
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holodeck_gen._values import JsonObject
+    from holodeck_gen._model.values import JsonObject
 
 SEEDED = attrs.evolve(CAT, seed=7)
 PLAN = Plan(

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import holodeck_gen as hg
-from holodeck_gen._ceiling import LONGEST_WAIT_S, PATIENCE_S, Ceiling, Grant
-from holodeck_gen._concurrency import AUTOMATIC_TOP, Concurrency
-from holodeck_gen._levels import DENSE, FIRM_S, SPARSE, TRUSTED_S, Known
+from holodeck_gen._gate.ceiling import LONGEST_WAIT_S, PATIENCE_S, Ceiling, Grant
+from holodeck_gen._gate.levels import DENSE, FIRM_S, SPARSE, TRUSTED_S, Known
+from holodeck_gen._model.concurrency import AUTOMATIC_TOP, Concurrency
 from holodeck_gen.errors import ConfigError
 
 

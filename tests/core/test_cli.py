@@ -18,7 +18,6 @@ import pytest
 import structlog
 from click.testing import CliRunner, Result
 
-from holodeck_gen._artifact import Cost
 from holodeck_gen._cli._app import COMMANDS, cli
 from holodeck_gen._cli._exit import one_line
 from holodeck_gen._cli._logging import REDACTED, redact
@@ -27,12 +26,13 @@ from holodeck_gen._cli._progress import Pace, Progress
 from holodeck_gen._cli._results import outcome_line
 from holodeck_gen._cli._summary import Tally, duration, first_line, last_line
 from holodeck_gen._cli._times import ClockTime, Span, seconds_until
-from holodeck_gen._codec import outcome_from_json
-from holodeck_gen._info import StudioInfo
-from holodeck_gen._outcome import Failure
-from holodeck_gen._outcome import Result as TaskResult
-from holodeck_gen._task import Task
-from holodeck_gen._taskfile import read_tasks
+from holodeck_gen._engine.info import StudioInfo
+from holodeck_gen._model.artifact import Cost
+from holodeck_gen._model.codec import outcome_from_json
+from holodeck_gen._model.outcome import Failure
+from holodeck_gen._model.outcome import Result as TaskResult
+from holodeck_gen._model.task import Task
+from holodeck_gen._taskfile.taskfile import read_tasks
 from holodeck_gen.errors import JobFailedError
 from holodeck_gen.events import SlotsSampled
 

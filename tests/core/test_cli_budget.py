@@ -14,7 +14,7 @@ from helpers import opened
 from holodeck_gen._cli._app import cli
 from holodeck_gen._cli._estimate import KINDS, Estimate
 from holodeck_gen._cli._exit import BAD_INPUT, RESUMABLE
-from holodeck_gen._taskfile import Line
+from holodeck_gen._taskfile.taskfile import Line
 from holodeck_gen.errors import ConfigError
 from holodeck_gen.testing import ScriptedProvider, run_virtual
 

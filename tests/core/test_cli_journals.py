@@ -13,7 +13,7 @@ import holodeck_gen as hg
 from holodeck_gen._cli._app import cli
 from holodeck_gen._cli._exit import BAD_INPUT, DONE, RESUMABLE, SOME_FAILED
 from holodeck_gen._cli._run import _command
-from holodeck_gen._plugins import Plugins
+from holodeck_gen._plugins.plugins import Plugins
 from holodeck_gen._scripted import Script
 from holodeck_gen.errors import BillingError, ContentRejectedError, ThrottledError
 from holodeck_gen.testing import ScriptedProvider
@@ -32,7 +32,7 @@ def runs(own_home: Path) -> Runs:
 @pytest.fixture(autouse=True)
 def plugin(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     """The scripted provider is installed, by its name."""
-    import holodeck_gen._registry as registry
+    import holodeck_gen._plugins.registry as registry
 
     made = registry.Registry.__init__
 

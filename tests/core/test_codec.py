@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import holodeck_gen as hg
 from holodeck_gen import errors
-from holodeck_gen._codec import (
+from holodeck_gen._model.codec import (
     error_from_json,
     error_to_json,
     from_json,

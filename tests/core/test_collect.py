@@ -9,8 +9,8 @@ import pytest
 
 import holodeck_gen as hg
 from helpers import failure_of, result_of
-from holodeck_gen._audit import status
 from holodeck_gen._collect import WINDOW, Collector
+from holodeck_gen._journal.audit import status
 from holodeck_gen._scripted import PNG, Script
 from holodeck_gen.errors import (
     ContentRejectedError,

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holodeck_gen._config import Config
-from holodeck_gen._config_sources import path_of_key, value_of_text
+from holodeck_gen._config.config import Config
+from holodeck_gen._config.sources import path_of_key, value_of_text
 from holodeck_gen.errors import ConfigError
 
 if TYPE_CHECKING:

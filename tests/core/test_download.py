@@ -14,9 +14,9 @@ import aiohttp.abc
 import httpx
 import pytest
 
-from holodeck_gen import _download
-from holodeck_gen._download import download, retry_after
-from holodeck_gen._transport import guarded, network
+from holodeck_gen._http import download as downloads
+from holodeck_gen._http.download import download, retry_after
+from holodeck_gen._http.transport import guarded, network
 from holodeck_gen.errors import DownloadError, ThrottledError, TransientError
 from servers import RawServer, always, reply, served
 
@@ -245,7 +245,7 @@ class TestType:
 class TestSize:
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(_download, "MAX_IMAGE", 2**20)
+        monkeypatch.setattr(downloads, "MAX_IMAGE", 2**20)
 
     def test_too_large_by_its_announcement_is_not_read(self) -> None:
         with pytest.raises(DownloadError, match="larger"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from holodeck_gen._durations import Durations
+from holodeck_gen._pacing.durations import Durations
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

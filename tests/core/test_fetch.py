@@ -17,12 +17,13 @@ from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import collect, opened, result_of
-from holodeck_gen import _spool
-from holodeck_gen._accounts import Account
-from holodeck_gen._concurrency import Concurrency
-from holodeck_gen._fetch import Fetcher, RawFile
-from holodeck_gen._http import Clients
-from holodeck_gen._retry import RetryPolicy
+from holodeck_gen._accounts.accounts import Account
+from holodeck_gen._health.retry import RetryPolicy
+from holodeck_gen._http.clients import Clients
+from holodeck_gen._journal import spool
+from holodeck_gen._journal.spool import RawFile
+from holodeck_gen._model.concurrency import Concurrency
+from holodeck_gen._results.fetch import Fetcher
 from holodeck_gen.errors import DownloadError, PausedError, StorageError, TransientError
 from holodeck_gen.testing import PNG, Script, ScriptedProvider, run_virtual
 from servers import always, reply, served
@@ -534,4 +535,4 @@ class Disk:
                 raise OSError(code, "the disk")
 
         monkeypatch.setattr(os, "fsync", fsync)
-        monkeypatch.setattr(_spool, "sync_folder", lambda _folder: None)
+        monkeypatch.setattr(spool, "sync_folder", lambda _folder: None)

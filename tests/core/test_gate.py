@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import failure_of, opened, result_of
-from holodeck_gen._concurrency import Concurrency
-from holodeck_gen._gate import LOOK_AGAIN_S, LocalGate, Slot
-from holodeck_gen._job import LONGEST_STARVED_S
-from holodeck_gen._own_seats import OwnSeats
-from holodeck_gen._proven import Memory
+from holodeck_gen._gate.gate import LOOK_AGAIN_S, LocalGate, Slot
+from holodeck_gen._gate.proven import Memory
+from holodeck_gen._jobs.job import LONGEST_STARVED_S
+from holodeck_gen._model.concurrency import Concurrency
+from holodeck_gen._seats.own import OwnSeats
 from holodeck_gen.errors import PausedError, SlotRefusedError
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 

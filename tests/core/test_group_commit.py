@@ -11,12 +11,12 @@ import attrs
 import pytest
 
 from holodeck_gen import JobRef, Url
-from holodeck_gen import _steps as steps
-from holodeck_gen._audit import reading
-from holodeck_gen._fetch import RawFile
-from holodeck_gen._group_commit import GroupCommit
-from holodeck_gen._journal import Entry, Plan, Retry
-from holodeck_gen._journal_sqlite import SqliteJournal
+from holodeck_gen._journal import steps
+from holodeck_gen._journal.audit import reading
+from holodeck_gen._journal.group_commit import GroupCommit
+from holodeck_gen._journal.journal import Entry, Plan, Retry
+from holodeck_gen._journal.spool import RawFile
+from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen.errors import JournalError
 from runs import CAT, DOG
 

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from holodeck_gen._calls import DeadlineError
-from holodeck_gen._health import (
+from holodeck_gen._health.health import (
     BUDGET,
     FAILURES,
     FIRST_TRIAL_S,
@@ -25,7 +25,7 @@ from holodeck_gen._health import (
     Visit,
     price,
 )
-from holodeck_gen._provider import Action
+from holodeck_gen._model.provider import Action
 from holodeck_gen.errors import (
     BillingError,
     ContentRejectedError,

@@ -11,8 +11,9 @@ import aiohttp
 import httpx
 import pytest
 
-from holodeck_gen._http import POOL_TIMEOUT_S, Clients
-from holodeck_gen._transport import LONG_AT_ONCE, SHORT_AT_ONCE, Translated
+from holodeck_gen._http.clients import Clients
+from holodeck_gen._http.timeouts import POOL_TIMEOUT_S
+from holodeck_gen._http.transport import LONG_AT_ONCE, SHORT_AT_ONCE, Translated
 from holodeck_gen.testing import run_virtual
 from servers import RawServer, always, reply, served
 

@@ -11,11 +11,11 @@ import pytest
 
 import holodeck_gen as hg
 from helpers import no_plugins
-from holodeck_gen._config_keys import KEYS
-from holodeck_gen._in_force import DEFAULT, InForce, in_force
+from holodeck_gen._cli._in_force import DEFAULT, InForce, in_force
+from holodeck_gen._config.keys import KEYS
 
 if TYPE_CHECKING:
-    from holodeck_gen._registry import Registry
+    from holodeck_gen._plugins.registry import Registry
 
 CANARY = "canary"
 

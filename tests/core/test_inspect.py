@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from PIL import Image
 
-from holodeck_gen._inspect import damage, inspect_file
+from holodeck_gen._results.inspection import damage, inspect_file
 from holodeck_gen.errors import ProcessingError
 from holodeck_gen.testing import PNG
 

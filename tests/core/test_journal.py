@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 import holodeck_gen as hg
-from holodeck_gen import _steps as steps
-from holodeck_gen._journal import Entry, Retry
-from holodeck_gen._journal_sqlite import SqliteJournal
-from holodeck_gen._steps import FOLLOWS, PartState, Step
+from holodeck_gen._journal import steps
+from holodeck_gen._journal.journal import Entry, Retry
+from holodeck_gen._journal.sqlite import SqliteJournal
+from holodeck_gen._journal.steps import FOLLOWS, PartState, Step
 from holodeck_gen.errors import InvalidTaskError, JobFailedError, JournalError
 
 ERROR = JobFailedError("why")

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 
 import holodeck_gen as hg
 from helpers import failure_of
-from holodeck_gen import _journal_file
-from holodeck_gen import _steps as steps
-from holodeck_gen._journal import Entry, Plan, Retry
-from holodeck_gen._journal_sqlite import SqliteJournal
+from holodeck_gen._journal import file, steps
+from holodeck_gen._journal.journal import Entry, Plan, Retry
+from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen._scripted import Script, ScriptedJob
 from holodeck_gen.errors import JournalCorruptError, ProcessingError
 from runs import CAT, DOG, Runs
@@ -81,7 +80,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Log:
         await journal.aclose()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_journal_file, "RESERVE", 4096)
+        patch.setattr(file, "RESERVE", 4096)
         asyncio.run(main())
     return Log(left, tuple(told))
 
@@ -100,7 +99,7 @@ def jobs_of(journal: Path) -> list[str | None]:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_journal_file, "RESERVE", 4096)
+        patch.setattr(file, "RESERVE", 4096)
         return asyncio.run(main())
 
 

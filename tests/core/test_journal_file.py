@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 
 import holodeck_gen as hg
 from helpers import result_of
-from holodeck_gen import _journal_file as file
-from holodeck_gen import _steps as steps
-from holodeck_gen._audit import reading, salvage, status
-from holodeck_gen._fetch import RawFile
-from holodeck_gen._journal import Entry, PartRecord, Plan, Retry
-from holodeck_gen._journal_file import RESERVE
-from holodeck_gen._journal_sqlite import SqliteJournal
+from holodeck_gen._journal import file, steps
+from holodeck_gen._journal.audit import reading, salvage, status
+from holodeck_gen._journal.file import RESERVE
+from holodeck_gen._journal.journal import Entry, PartRecord, Plan, Retry
+from holodeck_gen._journal.spool import RawFile
+from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen.errors import (
     ContentRejectedError,
     GenerationError,

@@ -21,13 +21,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 import holodeck_gen as hg
 from helpers import opened
-from holodeck_gen import _group_commit, _journal_file, _stage_threads
-from holodeck_gen._audit import reading
-from holodeck_gen._identity import digest
-from holodeck_gen._journal_file import JOURNAL, connect_reader
-from holodeck_gen._journal_rows import Rows
+from holodeck_gen._journal import file, group_commit
+from holodeck_gen._journal.audit import reading
+from holodeck_gen._journal.file import JOURNAL, connect_reader
+from holodeck_gen._journal.rows import Rows
+from holodeck_gen._journal.shares import missing, shares_of
+from holodeck_gen._model.identity import digest
 from holodeck_gen._scripted import PNG, Script, ScriptedJob
-from holodeck_gen._shares import missing, shares_of
+from holodeck_gen._stages import threads
 from holodeck_gen.errors import (
     AuthError,
     ContentRejectedError,
@@ -45,8 +46,8 @@ from runs import Runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from holodeck_gen._journal import Entry
-    from holodeck_gen._values import JsonObject
+    from holodeck_gen._journal.journal import Entry
+    from holodeck_gen._model.values import JsonObject
 
 #: What one picture's job costs at most in work: none of these may pay twice.
 BEHAVIORS: Mapping[str, Callable[[], Script]] = {
@@ -142,10 +143,10 @@ def stepping(world: World) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("replace", "rename", "link", "unlink", "rmdir", "fsync"):
             patch.setattr(os, name, _told(getattr(os, name)))
-        patch.setattr(_group_commit, "ThreadPoolExecutor", Committing)
-        patch.setattr(_stage_threads, "ThreadPoolExecutor", Inline)
+        patch.setattr(group_commit, "ThreadPoolExecutor", Committing)
+        patch.setattr(threads, "ThreadPoolExecutor", Inline)
         # It is full of nothing; here its time counts.
-        patch.setattr(_journal_file, "RESERVE", 4096)
+        patch.setattr(file, "RESERVE", 4096)
         _running = world
         try:
             yield

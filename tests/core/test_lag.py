@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holodeck_gen._lag import DOUBT, ENOUGH, LONGEST_LAG_S, MOST, Lag
+from holodeck_gen._gate.lag import DOUBT, ENOUGH, LONGEST_LAG_S, MOST, Lag
 
 
 def test_a_slot_is_cooling_for_the_lag() -> None:

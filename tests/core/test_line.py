@@ -8,7 +8,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holodeck_gen._line import Line, Waiter
+from holodeck_gen._gate.line import Line, Waiter
 from holodeck_gen.testing import run_virtual
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holodeck_gen._meter import Meter
+from holodeck_gen._gate.meter import Meter
 
 changes = st.lists(
     st.tuples(st.floats(0, 1000), st.integers(0, 50), st.integers(1, 50), st.integers(0, 3)),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import holodeck_gen as hg
-from holodeck_gen._money import FREE, Totals, as_text, money, parse_money, total
+from holodeck_gen._model.money import FREE, Totals, as_text, money, parse_money, total
 from strategies import costs
 
 

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 
 import holodeck_gen as hg
-from holodeck_gen._journal import Entry
-from holodeck_gen._names import NameTemplate, alternative, numbered
+from holodeck_gen._model.names import NameTemplate, alternative, numbered
 from holodeck_gen.errors import ConfigError, InvalidTaskError, StorageError
 from strategies import tasks
 
@@ -15,8 +14,8 @@ ARTIFACT = hg.Artifact(path="x", media_type="image/png", sha256="ab" * 32, size_
 
 
 def name(template: str | None, task: hg.Task) -> str:
-    entry = Entry(key=task.id or "k-1", task=task, index=3)
-    return NameTemplate(template).render(entry, ARTIFACT, provider="fake")
+    key = task.id or "k-1"
+    return NameTemplate(template).render(task, ARTIFACT, key=key, index=3, provider="fake")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +78,7 @@ def test_what_cannot_be_named_is_found_before_any_cost(template: str, task: hg.T
 def test_a_task_that_passes_the_check_can_be_named(task: hg.Task) -> None:
     template = NameTemplate("{id}-{prompt}-{seed}-{size}-{model}-{style}")
     template.check(task)
-    assert template.render(Entry(key="k", task=task, index=0), ARTIFACT, provider="fake")
+    assert template.render(task, ARTIFACT, key="k", index=0, provider="fake")
 
 
 def test_several_files_and_taken_names() -> None:

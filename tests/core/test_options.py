@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import attrs
 import pytest
 
-from holodeck_gen._options import describe_options, parse_options
-from holodeck_gen._registry import Configured, Registration
+from holodeck_gen._plugins.options import describe_options, parse_options
+from holodeck_gen._plugins.registry import Configured, Registration
 from holodeck_gen.errors import ConfigError
 from pictures import context
 

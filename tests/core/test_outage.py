@@ -13,13 +13,13 @@ from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import collect, drain, failure_of, opened
-from holodeck_gen._health import OUTAGE_S, TRIAL_S
+from holodeck_gen._health.health import OUTAGE_S, TRIAL_S
 from holodeck_gen.errors import PausedError, SubmitUncertainError, TransientError
 from holodeck_gen.events import RequestRetried
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 
 if TYPE_CHECKING:
-    from holodeck_gen._values import JsonObject
+    from holodeck_gen._model.values import JsonObject
 
 SLOTS = 8
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holodeck_gen._pace import CUT, DOUBLING_S, LONGEST_HOLD_S, SLACK, Pace
+from holodeck_gen._pacing.pace import CUT, DOUBLING_S, LONGEST_HOLD_S, SLACK, Pace
 from holodeck_gen.errors import ThrottledError, TransientError
 from holodeck_gen.testing import run_virtual
 

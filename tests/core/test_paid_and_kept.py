@@ -12,8 +12,8 @@ import pytest
 
 import holodeck_gen as hg
 from helpers import collect, failure_of, no_plugins, opened, result_of
-from holodeck_gen._audit import status
-from holodeck_gen._gate import LocalGate
+from holodeck_gen._gate.gate import LocalGate
+from holodeck_gen._journal.audit import status
 from holodeck_gen.errors import (
     AuthError,
     ConfigError,

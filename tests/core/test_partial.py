@@ -11,8 +11,8 @@ import pytest
 
 import holodeck_gen as hg
 from helpers import failure_of, no_plugins, result_of
-from holodeck_gen._audit import audit, status
 from holodeck_gen._collect import Collector
+from holodeck_gen._journal.audit import audit, status
 from holodeck_gen.errors import (
     ConfigError,
     ContentRejectedError,
@@ -29,8 +29,8 @@ from runs import Runs
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from holodeck_gen._model.values import JsonObject
     from holodeck_gen._scripted import ScriptedJob
-    from holodeck_gen._values import JsonObject
 
 THREE = hg.Task("three cats", id="cats", n=3, seed=10)
 MISSING = hg.PartError(error=ContentRejectedError("not this one"))

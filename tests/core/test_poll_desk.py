@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holodeck_gen._pace import Pace
-from holodeck_gen._poll_desk import INTERVALS, PollDesk, Timetable
-from holodeck_gen._poll_plan import Wish
+from holodeck_gen._pacing.pace import Pace
+from holodeck_gen._pacing.poll_desk import INTERVALS, PollDesk, Timetable
+from holodeck_gen._pacing.poll_plan import Wish
 from holodeck_gen.testing import run_virtual
 
 

@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holodeck_gen._poll_plan import DEAREST, IDLE, LATE_S, PRICES, Plan, following, idle, plan
-from holodeck_gen._spread import Kind, Spread, spread_of
+from holodeck_gen._pacing.poll_plan import (
+    DEAREST,
+    IDLE,
+    LATE_S,
+    PRICES,
+    Plan,
+    following,
+    idle,
+    plan,
+)
+from holodeck_gen._pacing.spread import Kind, Spread, spread_of
 
 kinds = st.lists(
     st.builds(Kind, st.floats(0.1, 50), st.floats(-3, 6), st.floats(0.003, 1.2)),

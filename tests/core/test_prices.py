@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import holodeck_gen as hg
-from holodeck_gen._money import FREE
-from holodeck_gen._prices import Prices
+from holodeck_gen._model.money import FREE
+from holodeck_gen._spending.prices import Prices
 from holodeck_gen.errors import ConfigError
 from holodeck_gen.testing import ScriptedProvider
 

@@ -11,7 +11,7 @@ import pytest
 import holodeck_gen as hg
 from discovery import greedy, utilisation
 from helpers import opened
-from holodeck_gen._probes import PRICE, Probes
+from holodeck_gen._gate.probes import PRICE, Probes
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 
 ACCOUNTS = itertools.count()

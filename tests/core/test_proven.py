@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import opened
-from holodeck_gen._levels import Known
-from holodeck_gen._proven import OLD_S, Memory, gates_folder
+from holodeck_gen._gate.levels import Known
+from holodeck_gen._gate.proven import OLD_S, Memory, gates_folder
 from holodeck_gen.testing import ScriptedProvider, run_virtual
 
 KNOWN = Known(proven=5, refused=6, lag_s=12.5, wait_s=270.0)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import holodeck_gen as hg
-from holodeck_gen._place import choose_place, journal_of, remote_folder
-from holodeck_gen._remote import canonical, folder_name, is_remote, refuse_half
+from holodeck_gen._journal.place import choose_place, journal_of, remote_folder
+from holodeck_gen._model.remote import canonical, folder_name, is_remote, refuse_half
 from holodeck_gen.errors import ConfigError
 
 

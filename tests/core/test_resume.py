@@ -12,8 +12,8 @@ import pytest
 
 import holodeck_gen as hg
 from helpers import collect, failure_of, result_of
-from holodeck_gen._audit import audit, status
 from holodeck_gen._collect import dismiss
+from holodeck_gen._journal.audit import audit, status
 from holodeck_gen._scripted import PNG, Script
 from holodeck_gen.errors import (
     ContentRejectedError,
@@ -32,7 +32,7 @@ from runs import CAT, DOG, Runs
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from holodeck_gen._values import JsonObject
+    from holodeck_gen._model.values import JsonObject
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holodeck_gen._retry import RetryPolicy, repeat
+from holodeck_gen._health.retry import RetryPolicy, repeat
 from holodeck_gen.errors import (
     AuthError,
     ProviderError,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 import holodeck_gen as hg
 from helpers import collect, opened
-from holodeck_gen import _room
-from holodeck_gen._room import Room
-from holodeck_gen._stage_threads import StageThreads
+from holodeck_gen._results import room
+from holodeck_gen._results.room import Room
+from holodeck_gen._stages.threads import StageThreads
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 from pictures import encoded, gradient
 
@@ -102,7 +102,7 @@ def test_pictures_in_the_stages_at_once_are_bounded_by_their_size(
         held.now -= 1
         return stage(*args)
 
-    monkeypatch.setattr(_room, "PIXELS", 3 * 40 * 30)
+    monkeypatch.setattr(room, "PIXELS", 3 * 40 * 30)
     monkeypatch.setattr(StageThreads, "run", run)
     picture = hg.Bytes(data=encoded("png", gradient((40, 30))))
     provider = ScriptedProvider(

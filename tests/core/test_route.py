@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 import holodeck_gen as hg
 from helpers import FakeStore, collect, drain, failure_of, no_plugins, opened, result_of
-from holodeck_gen._audit import providers_of, reading
-from holodeck_gen._journal_rows import PAUSED
+from holodeck_gen._journal.audit import providers_of, reading
+from holodeck_gen._journal.rows import PAUSED
 from holodeck_gen.errors import (
     AuthError,
     BillingError,

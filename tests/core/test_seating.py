@@ -14,8 +14,8 @@ from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import collect, drain, opened, result_of
-from holodeck_gen._place import slots_folder
-from holodeck_gen._seating import VERSION
+from holodeck_gen._journal.place import slots_folder
+from holodeck_gen._seats.seating import VERSION
 from holodeck_gen.errors import PausedError
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 from runs import CAT, DOG, Runs

@@ -18,17 +18,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from structlog.testing import capture_logs
 
-import holodeck_gen._seat_account as account_module
-from holodeck_gen._ownership import Lock
-from holodeck_gen._seat_account import (
+import holodeck_gen._seats.account as account_module
+from holodeck_gen._journal.ownership import Lock
+from holodeck_gen._seats.account import (
     ENOUGH_JOBS,
     LEFT_MARGIN,
     LOST_MARGIN,
     AccountSeats,
     LeftJob,
 )
-from holodeck_gen._seat_file import SeatFile, begin_owner
-from holodeck_gen._seats import MEMORY, SharedSeats
+from holodeck_gen._seats.file import SeatFile, begin_owner
+from holodeck_gen._seats.shared import MEMORY, SharedSeats
 
 TIMEOUT_S = 600.0
 GATE = "pictures"

@@ -8,9 +8,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 import holodeck_gen as hg
-from holodeck_gen._fetch import RawFile
-from holodeck_gen._journal import Plan
-from holodeck_gen._shares import missing, portion, runs_of, shares_of, split, unfetched
+from holodeck_gen._journal.journal import Plan
+from holodeck_gen._journal.shares import missing, portion, runs_of, shares_of, split, unfetched
+from holodeck_gen._journal.spool import RawFile
 from holodeck_gen.errors import JobFailedError
 
 counts = st.integers(1, 20)

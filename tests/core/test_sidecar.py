@@ -16,11 +16,11 @@ from PIL import Image
 
 import holodeck_gen as hg
 from helpers import FakeStore, collect, failure_of, result_of
-from holodeck_gen._audit import audit
 from holodeck_gen._cli._app import cli
 from holodeck_gen._collect import Collector
-from holodeck_gen._identity import digest
-from holodeck_gen._sidecar import SidecarFile, SidecarJob, SidecarParent, SidecarStages
+from holodeck_gen._journal.audit import audit
+from holodeck_gen._model.identity import digest
+from holodeck_gen._results.sidecar import SidecarFile, SidecarJob, SidecarParent, SidecarStages
 from holodeck_gen.errors import ConfigError, ContentRejectedError
 from holodeck_gen.testing import PNG, Script, ScriptedProvider, run_virtual
 from runs import CAT, DOG, Runs

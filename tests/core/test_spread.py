@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holodeck_gen._spread import Kind, Spread, spread_of
+from holodeck_gen._pacing.spread import Kind, Spread, spread_of
 
 kinds = st.lists(
     st.builds(Kind, st.floats(0.1, 50), st.floats(-5, 7), st.floats(0.003, 1.5)),

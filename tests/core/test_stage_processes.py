@@ -22,15 +22,15 @@ from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import collect, failure_of, result_of
-from holodeck_gen import _stage_worker
 from holodeck_gen._calls import DeadlineError
 from holodeck_gen._cli._app import cli
 from holodeck_gen._cli._work import in_processes
-from holodeck_gen._in_processes import InProcess, Processes
-from holodeck_gen._portable import Failed, failed
-from holodeck_gen._resolve import Maker, Resolver
-from holodeck_gen._stage_processes import StageProcesses, ended_by
-from holodeck_gen._stage_worker import Ready, Recipe
+from holodeck_gen._plugins.resolve import Maker, Resolver
+from holodeck_gen._stages import worker
+from holodeck_gen._stages.in_processes import InProcess, Processes
+from holodeck_gen._stages.portable import Failed, failed
+from holodeck_gen._stages.processes import StageProcesses, ended_by
+from holodeck_gen._stages.worker import Ready, Recipe
 from holodeck_gen.errors import ProcessingError
 from holodeck_gen.testing import Script, ScriptedProvider
 from pictures import encoded, gradient
@@ -262,7 +262,7 @@ def test_ctrl_c_does_not_reach_the_first_process_before_it_is_deaf() -> None:
     program = """
 import signal
 from multiprocessing.resource_tracker import ensure_running
-from holodeck_gen._stage_processes import _without_interrupts
+from holodeck_gen._stages.processes import _without_interrupts
 with _without_interrupts():
     ensure_running()
     print({signal.SIGINT, signal.SIGTERM} <= signal.pthread_sigmask(signal.SIG_BLOCK, ()))
@@ -322,7 +322,7 @@ def test_settings_are_read_where_the_parent_read_them_and_secrets_not_sent(
 
     def begun() -> Any:
         parent = _Parent()
-        asyncio.run(_stage_worker._work(parent, recipe))  # type: ignore[arg-type]
+        asyncio.run(worker._work(parent, recipe))  # type: ignore[arg-type]
         (message,) = parent.heard
         return message
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from holodeck_gen._calls import DeadlineError
-from holodeck_gen._stage_threads import StageThreads
+from holodeck_gen._stages.threads import StageThreads
 from holodeck_gen.errors import PluginError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import structlog
 import holodeck_gen as hg
 from helpers import FakeStore, opened
 from holodeck_gen._collect import Collector
+from holodeck_gen._plugins.store import CHECK_S, StoreNote, check_store
 from holodeck_gen._scripted import Script
-from holodeck_gen._store import CHECK_S, StoreNote, check_store
 from holodeck_gen.errors import ConfigError, PausedError, StorageError
 from holodeck_gen.testing import ScriptedProvider, run_virtual
 from pictures import context

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import holodeck_gen as hg
-from holodeck_gen._identity import digest
-from holodeck_gen._size import format_size, parse_size
+from holodeck_gen._model.identity import digest
+from holodeck_gen._model.size import format_size, parse_size
 from holodeck_gen.errors import InvalidTaskError
 from strategies import sizes, tasks
 
@@ -137,7 +137,7 @@ class TestDigest:
 
     def test_it_is_the_same_in_every_process(self) -> None:
         code = (
-            "import holodeck_gen as hg; from holodeck_gen._identity import digest;"
+            "import holodeck_gen as hg; from holodeck_gen._model.identity import digest;"
             "print(digest(hg.Task('一只猫', seed=3, provider_options={'b': [1, {'c': None}]})))"
         )
         found = subprocess.run(

@@ -15,13 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holodeck_gen._artifact import Artifact
-from holodeck_gen._codec import to_json
-from holodeck_gen._task import Task
-from holodeck_gen._taskfile import Line, check_tasks, read_tasks, rereadable
-from holodeck_gen._taskfile_csv import read_csv
-from holodeck_gen._taskfile_fields import INTEGERS, OBJECTS
-from holodeck_gen._taskfile_lines import MAX_LINE, Lines
+from holodeck_gen._model.artifact import Artifact
+from holodeck_gen._model.codec import to_json
+from holodeck_gen._model.task import Task
+from holodeck_gen._taskfile.csv_rows import read_csv
+from holodeck_gen._taskfile.fields import INTEGERS, OBJECTS
+from holodeck_gen._taskfile.lines import MAX_LINE, Lines
+from holodeck_gen._taskfile.taskfile import Line, check_tasks, read_tasks, rereadable
 from holodeck_gen.errors import ConfigError, InvalidTaskError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=20)

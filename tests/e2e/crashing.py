@@ -34,20 +34,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 import holodeck_gen as hg
-from holodeck_gen._gate import LocalGate
-from holodeck_gen._job_reports import JobReports
-from holodeck_gen._journal import Entry, PartKey
-from holodeck_gen._journal_sqlite import SqliteJournal
-from holodeck_gen._pace import Pace
-from holodeck_gen._part import PartRunner
+from holodeck_gen._gate.gate import LocalGate
+from holodeck_gen._jobs.part import PartRunner
+from holodeck_gen._jobs.reports import JobReports
+from holodeck_gen._journal.journal import Entry, PartKey
+from holodeck_gen._journal.sqlite import SqliteJournal
+from holodeck_gen._pacing.pace import Pace
 from holodeck_gen.errors import SlotRefusedError, ThrottledError
 from holodeck_gen.testing import run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
-    from holodeck_gen._steps import Step
-    from holodeck_gen._values import JsonObject
+    from holodeck_gen._journal.steps import Step
+    from holodeck_gen._model.values import JsonObject
 
 #: By label, which is the first word of the prompt: how many pictures one job makes, …
 PER_JOB = {"pairs": 2}

@@ -29,7 +29,7 @@ import attrs
 
 import holodeck_gen as hg
 from e2e.crashing import Server, picture
-from holodeck_gen._journal_sqlite import SqliteJournal
+from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen.errors import GenerationError, JournalLockedError
 
 #: Real seconds after which a process, or what one waits for, counts as hanging.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.owning import BROKEN_OFF, REFUSED, Command, Home, Process, Zygote, wait_until
-from holodeck_gen import _audit
+from holodeck_gen._journal import audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -275,12 +275,12 @@ class TestAnOwnerThatIsKilled:
             )
             while not home.lines("opened", run=number):
                 if home.journal.exists() and number:
-                    _audit.status(home.journal)
+                    audit.status(home.journal)
             assert time.monotonic() - began < 2
             home.wait_for(1, "poll", run=number)
             os.kill(pid, signal.SIGKILL)
             assert zygote.wait(pid) == -signal.SIGKILL
-            assert _audit.status(home.journal).owner is None
+            assert audit.status(home.journal).owner is None
         assert home.lines("refused") == []
 
 
@@ -292,7 +292,7 @@ class TestStatusBesideALiveRun:
         seconds, done = [], [0]
         while done[-1] < tasks * 9 // 10:
             began = time.perf_counter()
-            found = _audit.status(home.journal)
+            found = audit.status(home.journal)
             seconds.append(time.perf_counter() - began)
             done.append(found.tasks["done"])
             assert found.owner is not None

@@ -23,7 +23,7 @@ import pytest
 import holodeck_gen as hg
 from e2e.owning import Command, Home, Running
 from helpers import collect, opened
-from holodeck_gen._journal_sqlite import SqliteJournal
+from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen.testing import ScriptedProvider, run_virtual
 
 if TYPE_CHECKING:

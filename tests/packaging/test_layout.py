@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -82,3 +83,37 @@ def test_every_root_is_typed(root: Path) -> None:
 def test_legacy_path_stays_a_namespace() -> None:
     """Users may own a package ``holodeck_core``; ours must not hide it."""
     assert not (ROOT / "providers" / "holodeck_core" / "__init__.py").exists()
+
+
+def room_of(module: str) -> str:
+    """The folder of the core that a module of it is in; a module beside the folders is one, too."""
+    return module.split(".")[1]
+
+
+def test_the_folders_of_the_core_use_each_other_in_one_direction() -> None:
+    uses: dict[str, set[str]] = {}
+    for file in sources(CORE):
+        room = file.relative_to(CORE).parts[0].removesuffix(".py")
+        for module in imported_at_run_time(file):
+            if module.startswith("holodeck_gen.") and room_of(module) != room:
+                uses.setdefault(room, set()).add(room_of(module))
+    order = list(graphlib.TopologicalSorter(uses).static_order())
+    assert order.index("_model") < order.index("_journal") < order.index("_engine")
+
+
+def imported_at_run_time(file: Path) -> Iterator[str]:
+    """Modules that a file imports, but not those that only a type checker reads."""
+    waiting: list[ast.AST] = [ast.parse(file.read_bytes())]
+    while waiting:
+        node = waiting.pop()
+        match node:
+            case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+                waiting += node.orelse
+            case ast.ImportFrom(module=str(module), names=names):
+                # ``from holodeck_gen import _log`` names a module, ``from holodeck_gen._log`` too.
+                own = module == "holodeck_gen"
+                yield from (f"{module}.{each.name}" for each in names) if own else [module]
+            case ast.Import(names=names):
+                yield from (each.name for each in names)
+            case _:
+                waiting += ast.iter_child_nodes(node)

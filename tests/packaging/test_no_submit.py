@@ -21,13 +21,13 @@ from runs import CAT, DOG, Runs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from holodeck_gen._values import JsonObject
+    from holodeck_gen._model.values import JsonObject
 
 CORE = Path(__file__).parents[2] / "core" / "holodeck_gen"
-SUBMIT = "holodeck_gen._submit"
+SUBMIT = "holodeck_gen._jobs.submit"
 #: What may not even be known where nothing may be submitted: each makes the thing that submits.
 FORBIDDEN = {SUBMIT, "holodeck_gen._studio", "holodeck_gen._generate", "holodeck_gen._sync"}
-STARTS = ["holodeck_gen._collect", "holodeck_gen._audit", "holodeck_gen._cli._journals"]
+STARTS = ["holodeck_gen._collect", "holodeck_gen._journal.audit", "holodeck_gen._cli._journals"]
 
 
 def file_of(module: str) -> Path | None:
@@ -94,8 +94,8 @@ def test_the_proof_follows_imports() -> None:
     """It finds what is there to be found, also where a function imports it."""
     assert SUBMIT in reachable("holodeck_gen._studio")
     assert SUBMIT in reachable("holodeck_gen._attach")
-    assert "holodeck_gen._registry" in set(imported("holodeck_gen._cli._app"))
-    assert "holodeck_gen._part" in reachable("holodeck_gen._collect")
+    assert "holodeck_gen._plugins.registry" in set(imported("holodeck_gen._cli._app"))
+    assert "holodeck_gen._jobs.part" in reachable("holodeck_gen._collect")
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -123,7 +123,7 @@ def test_the_only_call_of_a_submit_is_of_what_is_not_there() -> None:
         for node in ast.walk(ast.parse(_source(module)))
         if isinstance(node, ast.Attribute) and node.attr == "submit"
     }
-    assert calls == {("holodeck_gen._job", "submits.submit")}
+    assert calls == {("holodeck_gen._jobs.job", "submits.submit")}
     assert {
         ast.unparse(node)
         for module in reachable(*STARTS)
@@ -203,10 +203,12 @@ import asyncio, json, sys
 for name in json.loads(sys.argv[1]):
     sys.modules[name] = None
 import holodeck_gen as hg
-from holodeck_gen import _audit, _collect, _steps as steps
+from holodeck_gen._journal import audit
+from holodeck_gen import _collect
+from holodeck_gen._journal import steps
 from holodeck_gen._cli import _journals
-from holodeck_gen._journal import Plan, Retry
-from holodeck_gen._journal_sqlite import SqliteJournal
+from holodeck_gen._journal.journal import Plan, Retry
+from holodeck_gen._journal.sqlite import SqliteJournal
 from pathlib import Path
 
 class Service:
@@ -233,7 +235,7 @@ async def main():
     await journal.record(entry.part(0), steps.Submitting(attempt=1))
     await journal.record(entry.part(0), steps.Submitted(job=hg.JobRef(job_id="j")))
     await journal.aclose()
-    assert [each.kind for each in _audit.audit(path, now=0.0)] == ["job"]
+    assert [each.kind for each in audit.audit(path, now=0.0)] == ["job"]
     collector = _collect.Collector(
         journal=path, provider=Service(), output=path.parent, config=hg.Config.of({}, environ={})
     )

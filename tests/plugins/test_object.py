@@ -275,16 +275,16 @@ class TestCheck:
         )
 
     def test_a_server_that_never_answers(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from holodeck_gen import _store
+        from holodeck_gen._plugins import store
 
         async def main() -> None:
             async def never(_request: bytes, _writer: asyncio.StreamWriter) -> None:
                 await asyncio.Event().wait()
 
-            monkeypatch.setattr(_store, "CHECK_S", 0.1)
+            monkeypatch.setattr(store, "CHECK_S", 0.1)
             async with served(never) as server:
                 with pytest.raises(StorageError, match=r"at http.* has not answered within 0\.1 s"):
-                    await _store.check_store(s3(server.url))
+                    await store.check_store(s3(server.url))
 
         asyncio.run(main())
 

@@ -7,8 +7,8 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from holodeck_gen._options import describe_options
-from holodeck_gen._registry import Registry
+from holodeck_gen._plugins.options import describe_options
+from holodeck_gen._plugins.registry import Registry
 
 BUILT_IN = sorted(
     each.name

@@ -43,7 +43,7 @@ def provider() -> ScriptedProvider:
 @pytest.fixture
 def bucket(s3: S3, provider: ScriptedProvider, monkeypatch: pytest.MonkeyPatch) -> str:
     """An empty bucket; the scripted provider is installed, and the store is configured."""
-    import holodeck_gen._registry as registry
+    import holodeck_gen._plugins.registry as registry
 
     made = registry.Registry.__init__
 

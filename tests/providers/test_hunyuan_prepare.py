@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import holodeck_gen as hg
-from holodeck_gen._shares import split
-from holodeck_gen._values import thaw
+from holodeck_gen._journal.shares import split
+from holodeck_gen._model.values import thaw
 from holodeck_gen.errors import InvalidTaskError
 from holodeck_gen.testing import run_virtual
 from holodeck_gen_providers.hunyuan._services import DIALECTS

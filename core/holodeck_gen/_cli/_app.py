@@ -77,7 +77,7 @@ class Commands(click.Group):
             ctx.exit(code_of(error))
 
     def _ask_plugins(self, name: str) -> None:
-        from holodeck_gen._registry import Registry
+        from holodeck_gen._plugins.registry import Registry
 
         plugins = Registry().plugins
         for plugin_name in plugins.names():

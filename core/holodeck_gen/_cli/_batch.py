@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from holodeck_gen._artifact import Cost
 from holodeck_gen._cli._estimate import Estimate, part_of
 from holodeck_gen._cli._exit import BAD_INPUT, DONE, SOME_FAILED, say, tell
 from holodeck_gen._cli._history import History, unfinished
@@ -23,15 +22,16 @@ from holodeck_gen._cli._summary import Tally, first_line, last_line
 from holodeck_gen._cli._voice import Voice, emit_json
 from holodeck_gen._cli._where import Where
 from holodeck_gen._cli._work import Stop, outcomes, signals
-from holodeck_gen._money import FREE, Totals
-from holodeck_gen._task import Task
-from holodeck_gen._taskfile import Check, Line
+from holodeck_gen._model.artifact import Cost
+from holodeck_gen._model.money import FREE, Totals
+from holodeck_gen._model.task import Task
+from holodeck_gen._taskfile.taskfile import Check, Line
 from holodeck_gen.errors import GenerationError, RewriteError, TaskError
 from holodeck_gen.events import SlotsSampled
 
 if TYPE_CHECKING:
-    from holodeck_gen._money import Spending
-    from holodeck_gen._outcome import Outcome
+    from holodeck_gen._model.money import Spending
+    from holodeck_gen._model.outcome import Outcome
     from holodeck_gen._studio import AsyncStudio
 
 _SHOWN = 20

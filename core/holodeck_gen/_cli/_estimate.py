@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from holodeck_gen._artifact import Cost
-from holodeck_gen._money import Totals, money
-from holodeck_gen._task import Task
+from holodeck_gen._model.artifact import Cost
+from holodeck_gen._model.money import Totals, money
+from holodeck_gen._model.task import Task
 from holodeck_gen.errors import ConfigError, GenerationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from holodeck_gen._studio import AsyncStudio
-    from holodeck_gen._taskfile import Line
+    from holodeck_gen._taskfile.taskfile import Line
 
 #: Different kinds of task that are kept; a file must not take up memory.
 KINDS = 100

@@ -16,15 +16,15 @@ from holodeck_gen._cli._results import outcome_line
 from holodeck_gen._cli._summary import Tally
 from holodeck_gen._cli._voice import Voice, emit_json
 from holodeck_gen._cli._work import Stop, in_processes, outcomes, signals
-from holodeck_gen._outcome import Failure
-from holodeck_gen._remote import refuse_half
+from holodeck_gen._model.outcome import Failure
+from holodeck_gen._model.remote import refuse_half
+from holodeck_gen._model.task import Task
 from holodeck_gen._studio import AsyncStudio
-from holodeck_gen._task import Task
 from holodeck_gen.errors import ConfigError, InvalidTaskError, PausedError
 
 if TYPE_CHECKING:
     from holodeck_gen._cli._options import Given
-    from holodeck_gen._outcome import Outcome
+    from holodeck_gen._model.outcome import Outcome
 
 #: Used where nobody chose; it costs nothing.
 FALLBACK = "procedural"

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from holodeck_gen._audit import reading
-from holodeck_gen._evidence import RESULTS, last_lines
-from holodeck_gen._match import Match, Matcher
+from holodeck_gen._journal.audit import reading
+from holodeck_gen._journal.evidence import RESULTS, last_lines
+from holodeck_gen._journal.match import Match, Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from holodeck_gen._cli._where import Where
-    from holodeck_gen._outcome import Outcome
-    from holodeck_gen._task import Task
-    from holodeck_gen._taskfile import Line
+    from holodeck_gen._model.outcome import Outcome
+    from holodeck_gen._model.task import Task
+    from holodeck_gen._taskfile.taskfile import Line
 
 #: Outcomes that may be missing from the results when a process dies: more than wait for their
 #: line at any time.

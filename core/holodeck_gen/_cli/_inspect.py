@@ -10,12 +10,12 @@ import attrs
 import click
 
 from holodeck_gen._cli._exit import BAD_INPUT, one_line, say
+from holodeck_gen._cli._in_force import in_force
 from holodeck_gen._cli._options import setting_options, voice_options
 from holodeck_gen._cli._voice import emit_json
-from holodeck_gen._in_force import in_force
-from holodeck_gen._nearest import did_you_mean, nearest
-from holodeck_gen._options import describe_options
-from holodeck_gen._registry import Registration, Registry
+from holodeck_gen._model.nearest import did_you_mean, nearest
+from holodeck_gen._plugins.options import describe_options
+from holodeck_gen._plugins.registry import Registration, Registry
 from holodeck_gen.errors import GenerationError, UnknownNameError
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from holodeck_gen import _audit
 from holodeck_gen._cli._exit import DONE, RESUMABLE, SOME_FAILED, one_line, tell
 from holodeck_gen._cli._options import processes_option, setting_options, voice_options
 from holodeck_gen._cli._results import Results, outcome_line
 from holodeck_gen._cli._summary import Tally, last_line
 from holodeck_gen._cli._voice import emit_json
 from holodeck_gen._cli._where import journals as find_journals
-from holodeck_gen._codec import to_json
 from holodeck_gen._collect import Collector, dismiss
-from holodeck_gen._money import moneys
-from holodeck_gen._remote import is_remote
+from holodeck_gen._journal import audit as auditing
+from holodeck_gen._model.codec import to_json
+from holodeck_gen._model.money import moneys
+from holodeck_gen._model.remote import is_remote
 from holodeck_gen.errors import ConfigError, GenerationError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def status(*, out: str | None, given: Given, voice: Voice) -> None:
     """
     journals = find_journals(out, given.config())
     for journal in journals:
-        found = _audit.status(journal)
+        found = auditing.status(journal)
         if given.as_json:
             emit_json(to_json(found))
         else:
@@ -82,10 +82,10 @@ def audit(*, out: str | None, no_hashes: bool, salvage: bool, given: Given, voic
     kinds: set[str] = set()
     for journal in journals:
         if salvage:
-            for row in _audit.salvage(journal):
+            for row in auditing.salvage(journal):
                 emit_json(row)
             continue
-        for finding in _audit.audit(journal, now=time.time(), hashes=not no_hashes):
+        for finding in auditing.audit(journal, now=time.time(), hashes=not no_hashes):
             kinds.add(finding.kind)
             if given.as_json:
                 emit_json({"journal": str(journal), **to_json(finding)})
@@ -198,7 +198,7 @@ async def _collect(collector: Collector, tally: Tally, *, as_json: bool) -> None
                     click.echo(artifact.path or artifact.uri)
 
 
-def _show(found: _audit.Status) -> None:
+def _show(found: auditing.Status) -> None:
     parts = [f"{count} {state}" for state, count in found.tasks.items() if count]
     parts += _spending(found)
     parts.append(f"owned by {found.owner}" if found.owner else "nobody works on it")
@@ -211,7 +211,7 @@ def _show(found: _audit.Status) -> None:
     click.echo(f"{place}: {' · '.join(parts)}")
 
 
-def _spending(found: _audit.Status) -> list[str]:
+def _spending(found: auditing.Status) -> list[str]:
     spending = found.spending
     words = [f"{spending.words()} spent"] if spending.words() else []
     if spending.in_flight:
@@ -223,7 +223,7 @@ def _spending(found: _audit.Status) -> list[str]:
     return words
 
 
-def _line(finding: _audit.Finding, journal: Path | None) -> str:
+def _line(finding: auditing.Finding, journal: Path | None) -> str:
     facts = [str(journal.parent)] if journal else []
     facts += [finding.kind, finding.task]
     if finding.job_id:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import structlog
 
 from holodeck_gen._cli._exit import one_line
-from holodeck_gen._secrets import is_secret_name
+from holodeck_gen._config.secrets import is_secret_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

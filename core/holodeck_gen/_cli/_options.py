@@ -13,12 +13,12 @@ import click
 from holodeck_gen._cli._exit import VERBOSITY
 from holodeck_gen._cli._logging import configure
 from holodeck_gen._cli._voice import Voice
-from holodeck_gen._config import Config
-from holodeck_gen._config_sources import path_of_key, put, value_of_text
-from holodeck_gen._task import Task
+from holodeck_gen._config.config import Config
+from holodeck_gen._config.sources import path_of_key, put, value_of_text
+from holodeck_gen._model.task import Task
 
 if TYPE_CHECKING:
-    from holodeck_gen._in_processes import Processes
+    from holodeck_gen._stages.in_processes import Processes
 
 _Command: TypeAlias = Callable[..., Any]
 
@@ -55,7 +55,7 @@ class Given:
 
     def workers(self) -> Processes | None:
         """Where processors run, if not in threads."""
-        from holodeck_gen._in_processes import Processes
+        from holodeck_gen._stages.in_processes import Processes
 
         if self.processes is None:
             return None

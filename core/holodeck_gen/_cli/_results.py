@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import attrs
 
-from holodeck_gen._codec import outcome_to_json, to_json
-from holodeck_gen._evidence import RESULTS
+from holodeck_gen._journal.evidence import RESULTS
+from holodeck_gen._model.codec import outcome_to_json, to_json
 from holodeck_gen.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from holodeck_gen._outcome import Outcome
-    from holodeck_gen._task import Task
+    from holodeck_gen._model.outcome import Outcome
+    from holodeck_gen._model.task import Task
 
 FAILED = "failed.jsonl"
 #: Bytes from a file's end in which its last line is looked for.

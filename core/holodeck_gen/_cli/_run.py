@@ -24,9 +24,9 @@ from holodeck_gen._cli._results import FAILED
 from holodeck_gen._cli._times import ClockTime, Span, seconds_until
 from holodeck_gen._cli._where import Where
 from holodeck_gen._cli._work import in_processes
-from holodeck_gen._remote import is_remote
+from holodeck_gen._model.remote import is_remote
 from holodeck_gen._studio import AsyncStudio
-from holodeck_gen._taskfile import check_tasks, read_tasks, rereadable
+from holodeck_gen._taskfile.taskfile import check_tasks, read_tasks, rereadable
 from holodeck_gen.errors import ConfigError, StorageError
 from holodeck_gen.files import check_writable
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from holodeck_gen._cli._options import Given
     from holodeck_gen._cli._voice import Voice
-    from holodeck_gen._taskfile import Check
+    from holodeck_gen._taskfile.taskfile import Check
 
 
 #: ``KEY=VALUE`` whose value is nobody's business.

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen._artifact import Cost
 from holodeck_gen._cli import _exit
-from holodeck_gen._money import money, moneys
-from holodeck_gen._outcome import Failure, Outcome
+from holodeck_gen._model.artifact import Cost
+from holodeck_gen._model.money import money, moneys
+from holodeck_gen._model.outcome import Failure, Outcome
 from holodeck_gen.errors import SubmitUncertainError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holodeck_gen._info import StudioInfo
-    from holodeck_gen._money import Spending
+    from holodeck_gen._engine.info import StudioInfo
+    from holodeck_gen._model.money import Spending
     from holodeck_gen.events import SlotsSampled
 
 #: Different reasons that are remembered; a run must not grow with its failures.

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import attrs
 import click
 
-from holodeck_gen import _audit
-from holodeck_gen._journal_file import JOURNAL
-from holodeck_gen._place import journal_of, left_behind, remote_folder
-from holodeck_gen._remote import canonical, is_remote, lasts
+from holodeck_gen._journal import audit
+from holodeck_gen._journal.file import JOURNAL
+from holodeck_gen._journal.place import journal_of, left_behind, remote_folder
+from holodeck_gen._model.remote import canonical, is_remote, lasts
 from holodeck_gen.errors import ConfigError, JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from holodeck_gen._config import Config
+    from holodeck_gen._config.config import Config
 
 
 @attrs.frozen(kw_only=True)
@@ -101,7 +101,7 @@ def journals(out: str | None, config: Config) -> Sequence[Path]:
 
 def _is_of(journal: Path, out: str) -> bool:
     """Whether a journal that lies elsewhere is that of the files in `out`."""
-    output = _audit.output_of(journal)
+    output = audit.output_of(journal)
     if is_remote(out):
         return output == canonical(out)
     return not is_remote(output) and Path(output).resolve() == Path(out).resolve()
@@ -112,7 +112,7 @@ def _unfinished() -> list[Path]:
     found = []
     for journal in left_behind():
         try:
-            with _audit.reading(journal) as rows:
+            with audit.reading(journal) as rows:
                 if not rows.finished() or journal.parent.parent.name != "remote":
                     found.append(journal)
         except JournalError:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from holodeck_gen._cli._voice import Voice
-    from holodeck_gen._in_processes import Processes
-    from holodeck_gen._outcome import Outcome
+    from holodeck_gen._model.outcome import Outcome
+    from holodeck_gen._model.task import Task
+    from holodeck_gen._stages.in_processes import Processes
     from holodeck_gen._studio import AsyncStudio
-    from holodeck_gen._task import Task
 
 Reason: TypeAlias = Literal["interrupted", "time", "unread"]
 

@@ -1,0 +1,1 @@
+"""From tasks to outcomes: admission, accounts to choose from, batches."""

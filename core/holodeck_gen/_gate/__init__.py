@@ -1,0 +1,1 @@
+"""How many jobs may be at a service at once, found out while they are."""

@@ -1,0 +1,1 @@
+"""Whether a service is well, and what is tried again."""

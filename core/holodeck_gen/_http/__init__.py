@@ -1,0 +1,1 @@
+"""Connections, the addresses they may go to, and downloads."""

@@ -1,0 +1,1 @@
+"""Values that everything else speaks in: tasks, providers' words, results, money, names."""

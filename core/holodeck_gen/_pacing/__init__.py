@@ -1,0 +1,1 @@
+"""When requests are sent: rates, and polls where they tell most."""

@@ -1,0 +1,1 @@
+"""Providers and stages by their names, their options, and what makes them."""

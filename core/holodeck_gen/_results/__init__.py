@@ -1,0 +1,1 @@
+"""From a finished job to stored files: download, checks, processors, names, sidecars."""

@@ -1,0 +1,264 @@
+"""From raw files in the spool to finished files in the store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+from holodeck_gen._calls import words
+from holodeck_gen._journal.spool import WORK
+from holodeck_gen._results.inspection import FileFacts, inspect_file, pixels
+from holodeck_gen._results.room import Room
+from holodeck_gen._results.seals import Seals
+from holodeck_gen._results.shelf import BESIDE, Kept, Shelf
+from holodeck_gen._stages.in_processes import InProcess, Workers
+from holodeck_gen._stages.stages import Processor, files_of
+from holodeck_gen._stages.threads import StageThreads
+from holodeck_gen.errors import ProcessingError, StageError, StorageError
+from holodeck_gen.files import full_disk, is_full
+
+if TYPE_CHECKING:
+    from holodeck_gen._event_queue import StageTimer
+    from holodeck_gen._journal.journal import Entry
+    from holodeck_gen._journal.spool import RawFile
+    from holodeck_gen._model.artifact import Artifact
+    from holodeck_gen._model.task import Task
+
+#: What there is to say of a picture: takes the raw file's facts, the files that were stored, and
+#: the names of the processors; returns the content of its sidecar.
+Describe: TypeAlias = Callable[[FileFacts, Sequence[Kept], Sequence[str]], bytes]
+
+
+@attrs.frozen
+class _File:
+    """A file to be stored.
+
+    Attributes:
+        path: Where it is.
+        facts: What it is.
+        extra: What is put behind the picture's name for a file beside it.
+    """
+
+    path: Path
+    facts: FileFacts
+    extra: str = ""
+
+
+@contextlib.asynccontextmanager
+async def _work_folder(raw: Path) -> AsyncIterator[Path]:
+    """A folder beside `raw`; made and removed in a thread, as disks may be slow."""
+    made = partial(tempfile.mkdtemp, prefix=f"{raw.stem}-", suffix=WORK, dir=raw.parent)
+    folder = Path(await asyncio.to_thread(made))
+    try:
+        yield folder
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+@attrs.define(kw_only=True, eq=False)
+class Finisher:
+    """Runs the processors, then stores what they return and what is told of it.
+
+    Args:
+        processors: Names and functions, in order.
+        shelf: Where finished files go.
+        timeout_s: Seconds one processor may take.
+        processes: Where those run that are `InProcess`; the others run in threads.
+    """
+
+    processors: Sequence[tuple[str, Processor | InProcess]]
+    shelf: Shelf
+    timeout_s: float
+    processes: Workers | None = None
+    _threads: StageThreads = attrs.field(factory=StageThreads, init=False)
+    _room: Room = attrs.field(factory=Room, init=False)
+
+    def close(self) -> None:
+        """Let go of the processors' threads and processes. Blocks."""
+        self._threads.close()
+        if self.processes is not None:
+            self.processes.close()
+
+    async def finish(
+        self,
+        raw: RawFile,
+        entry: Entry,
+        *,
+        stage: StageTimer,
+        made: Task,
+        number: int,
+        total: int,
+        checked: bool,
+        describe: Describe | None = None,
+    ) -> list[Artifact]:
+        """Process and store one raw file, which may become several.
+
+        Args:
+            raw: The provider's file.
+            entry: Its task.
+            stage: Times each processor and the store.
+            made: What its job was to make of it, with who made it.
+            number: Which of the task's pictures this is, from 1.
+            total: How many pictures the task asked for.
+            checked: Whether it has been decoded to its end already.
+            describe: Makes its sidecar, if it is to have one.
+
+        Raises:
+            ProcessingError: A check or processor failed. The raw file stays in the spool.
+            StorageError: The store failed. Likewise.
+            PausedError: The disk is full. Likewise.
+        """
+        try:
+            facts = await self.check(raw, entry.task, decode=not checked)
+            if not self.processors and describe is None:
+                with stage("store"):
+                    file = _File(raw.path, facts)
+                    return [(await self._put(raw, file, entry, made, number, total)).artifact]
+            async with _work_folder(raw.path) as folder:
+                files = await self._processed(raw, facts, folder, entry.task, made, stage)
+                kept: list[Kept] = []
+                for file in files:
+                    with stage("store"):
+                        kept.append(await self._put(raw, file, entry, made, number, total))
+                artifacts = [each.artifact for each in kept]
+                if describe is not None and kept:
+                    text = describe(facts, kept, [name for name, _ in self.processors])
+                    with stage("store"):
+                        beside = await self._put_sidecar(text, folder, kept[0], entry)
+                    artifacts[0] = attrs.evolve(artifacts[0], sidecar=beside)
+                return artifacts
+        except OSError as error:
+            if is_full(error):
+                raise full_disk(raw.path.parent) from error
+            raise StorageError(
+                f"the spool {raw.path.parent}: {error.strerror or error}", stage="spool"
+            ) from error
+        except StageError as error:
+            error.add_note(f"the provider's file is kept as {raw.path}")
+            raise
+
+    async def check(self, raw: RawFile, task: Task, *, decode: bool) -> FileFacts:
+        """Find out what a raw file is.
+
+        Args:
+            raw: The provider's file.
+            task: What made it.
+            decode: Whether a picture is decoded to its end.
+
+        Raises:
+            ProcessingError: It is not what the task was to make.
+        """
+        decode = decode and task.kind == "image"
+        size = await asyncio.to_thread(pixels, raw.path) if decode else 0
+        async with self._room.taken(size):
+            return await asyncio.to_thread(
+                inspect_file,
+                raw.path,
+                kind=task.kind,
+                declared=raw.media_type,
+                decode=decode,
+            )
+
+    async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
+        kind, declared = (
+            ("sidecar", BESIDE[path.suffix]) if path.suffix in BESIDE else (task.kind, declared)
+        )
+        return await asyncio.to_thread(inspect_file, path, kind=kind, declared=declared)
+
+    async def _processed(
+        self,
+        raw: RawFile,
+        facts: FileFacts,
+        folder: Path,
+        task: Task,
+        made: Task,
+        stage: StageTimer,
+    ) -> list[_File]:
+        """What the processors make of a raw file in `folder`."""
+        if not self.processors:
+            return [_File(raw.path, facts)]
+        first = folder / f"image{facts.suffix}"
+        await asyncio.to_thread(shutil.copyfile, raw.path, first)
+        async with self._room.taken((facts.width or 0) * (facts.height or 0)):
+            files = await self._process(first, made, stage)
+        return [
+            _File(
+                file,
+                await self._inspect_made(file, task, raw.media_type),
+                file.stem.removeprefix(first.stem),
+            )
+            for file in files
+        ]
+
+    async def _process(self, first: Path, task: Task, stage: StageTimer) -> list[Path]:
+        files = [first]
+        seals = Seals(task=task.id)
+        for name, processor in self.processors:
+            done: list[Path] = []
+            for file in files:
+                with stage("process", name=name):
+                    done += await self._apply(name, processor, file, task)
+            files = done
+            await seals.after(name, processor, files)
+        return files
+
+    async def _apply(
+        self, name: str, processor: Processor | InProcess, file: Path, task: Task
+    ) -> list[Path]:
+        what = f"processor {name!r}"
+        try:
+            answer: object
+            if isinstance(processor, InProcess):
+                assert self.processes is not None
+                answer = await self.processes.run(
+                    processor.name, file, task, timeout_s=self.timeout_s, what=what
+                )
+            else:
+                answer = await self._threads.run(
+                    processor, file, task, timeout_s=self.timeout_s, what=what
+                )
+            files = files_of(answer)
+        except ProcessingError:
+            raise
+        except Exception as error:
+            raise ProcessingError(
+                f"processor {name!r} failed: {words(error)}", stage=name
+            ) from error
+        return files
+
+    async def _put(
+        self,
+        raw: RawFile,
+        file: _File,
+        entry: Entry,
+        made: Task,
+        number: int,
+        total: int,
+    ) -> Kept:
+        return await self.shelf.put(
+            file.path,
+            file.facts,
+            raw,
+            entry,
+            provider=made.provider or "",
+            number=number,
+            total=total,
+            extra=file.extra,
+        )
+
+    async def _put_sidecar(self, text: bytes, folder: Path, kept: Kept, entry: Entry) -> Artifact:
+        # No processor's file has this name: theirs begin as the picture's.
+        file = folder / "sidecar.json"
+        await asyncio.to_thread(file.write_bytes, text)
+        facts = await asyncio.to_thread(
+            inspect_file, file, kind="sidecar", declared=BESIDE[file.suffix]
+        )
+        return await self.shelf.put_beside(file, facts, kept, entry)

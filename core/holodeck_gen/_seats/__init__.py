@@ -1,0 +1,1 @@
+"""Job slots that several studios and processes of one machine take from one account."""

@@ -1,0 +1,1 @@
+"""Prices, budgets, and what of them a job has taken."""

@@ -1,0 +1,1 @@
+"""Calls of processors, in threads or in processes, each with a deadline."""

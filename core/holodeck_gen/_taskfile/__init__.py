@@ -1,0 +1,1 @@
+"""Task files: JSON lines, CSV, and text, read line by line."""
