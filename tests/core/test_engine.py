@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -706,6 +707,19 @@ class TestStudio:
             return (tmp_path / "journal.sqlite3").is_file()
 
         assert run_virtual(main())
+
+    @pytest.mark.parametrize("store", [FakeStore(), None], ids=["elsewhere", "there"])
+    def test_a_folder_that_nobody_chose_goes_if_it_is_empty(
+        self, store: FakeStore | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+        async def main() -> hg.Outcome:
+            async with hg.AsyncStudio(ScriptedProvider(), store=store, journal=None) as studio:
+                return await studio.generate("a cat")
+
+        assert run_virtual(main()).ok
+        assert len(list(tmp_path.iterdir())) == (0 if store else 1)
 
     def test_what_could_not_be_opened_is_closed_again(self, tmp_path: Path) -> None:
         provider = ScriptedProvider()

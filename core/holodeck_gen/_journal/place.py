@@ -38,12 +38,14 @@ class Place:
         journal: The journal's file; None where it is kept in memory.
         spool: For raw files.
         passing: A folder to remove when nothing in it is needed any more.
+        made: Whether `output` is nobody's choice, and of use only if something is in it.
     """
 
     output: Path
     journal: Path | None
     spool: Path
     passing: Path | None = None
+    made: bool = False
 
     def clear(self, *, finished: bool) -> None:
         """Remove what is empty, and with `finished` what only served unfinished work."""
@@ -52,6 +54,10 @@ class Place:
             self.spool.rmdir()
         if self.passing is not None and finished:
             shutil.rmtree(self.passing, ignore_errors=True)
+        # Else what is collected later goes there.
+        if self.made and (finished or self.journal is None):
+            with contextlib.suppress(OSError):
+                self.output.rmdir()
 
 
 def choose_place(
@@ -69,15 +75,21 @@ def choose_place(
     journal = journal_of(choice, output)
     if local is None and is_remote(output) and journal is not None:
         return Place(output=journal.parent, journal=journal, spool=journal.parent / SPOOL)
+    made = local is None
     folder = local or Path(tempfile.mkdtemp(prefix="holodeck-gen-"))
     if journal is not None:
-        return Place(output=folder, journal=journal, spool=journal.parent / SPOOL)
+        spool = journal.parent / SPOOL
+        return Place(output=folder, journal=journal, spool=spool, made=made)
     if paid and choice in ("automatic", "invocation"):
         passing = runs_folder() / f"{datetime.now():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         return Place(
-            output=folder, journal=passing / JOURNAL, spool=passing / SPOOL, passing=passing
+            output=folder,
+            journal=passing / JOURNAL,
+            spool=passing / SPOOL,
+            passing=passing,
+            made=made,
         )
-    return Place(output=folder, journal=None, spool=folder / SPOOL)
+    return Place(output=folder, journal=None, spool=folder / SPOOL, made=made)
 
 
 def journal_of(choice: JournalChoice, output: str | os.PathLike[str] | None) -> Path | None:
