@@ -13,6 +13,7 @@ import attrs
 from holodeck_gen._background import Background
 from holodeck_gen._config.config import Config
 from holodeck_gen._config.settings import settings_of
+from holodeck_gen._engine.choices import Choices
 from holodeck_gen._engine.workplace import Workplace
 from holodeck_gen._jobs.part import Life
 from holodeck_gen._journal.audit import output_of, providers_of, sidecar_of, store_of
@@ -116,21 +117,23 @@ class Collector:
         output = self.output or output_of(self.journal)
         note = None if self.output or self.store else store_of(self.journal)
         return Workplace(
-            config=self.config,
-            registry=self.registry,
+            choices=Choices.of(
+                self.config,
+                self.registry,
+                provider=self.provider or providers_of(self.journal),
+                output=output,
+                store=self.store if note is None else self._store(note, output),
+                expand=(),
+                rewrite=(),
+                process=self.process,
+                observe=None,
+                journal=self.journal,
+            ),
             settings=settings_of(
                 self.config, name=None, outage_s=None, sidecar=sidecar_of(self.journal) or None
             ),
             submitter=None,
-            provider=self.provider or providers_of(self.journal),
-            output=output,
-            store=self.store if note is None else self._store(note, output),
             store_note=note,
-            expand=(),
-            rewrite=(),
-            process=self.process,
-            observe=None,
-            journal_choice=self.journal,
             resume="if-possible",
             retry=Retry(),
             cache=None,

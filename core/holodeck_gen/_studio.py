@@ -13,6 +13,7 @@ import attrs
 from holodeck_gen._background import Background
 from holodeck_gen._config.config import Config
 from holodeck_gen._config.settings import OnUncertain, Settings, settings_of
+from holodeck_gen._engine.choices import Choices
 from holodeck_gen._engine.handle import AsyncHandle
 from holodeck_gen._engine.info import StudioInfo, label
 from holodeck_gen._engine.map import MapRun, Tasks
@@ -135,9 +136,20 @@ class AsyncStudio:
         config = Config.load() if config is None else config
         some = isinstance(retry_uncertain, bool)
         self._background = Background()
+        self._registry = registry or Registry()
         self._work = Workplace(
-            config=config,
-            registry=registry or Registry(),
+            choices=Choices.of(
+                config,
+                self._registry,
+                provider=provider,
+                output=output,
+                store=store,
+                expand=expand,
+                rewrite=rewrite,
+                process=process,
+                observe=observe,
+                journal=journal,
+            ),
             settings=settings_of(
                 config,
                 concurrency=concurrency,
@@ -153,14 +165,6 @@ class AsyncStudio:
                 name=name,
             ),
             submitter=_submitter,
-            provider=provider,
-            output=output,
-            store=store,
-            expand=expand,
-            rewrite=rewrite,
-            process=process,
-            observe=observe,
-            journal_choice=journal,
             resume=resume or config.get("resume", "if-possible"),
             retry=Retry(
                 failed=retry_failed,
@@ -187,7 +191,7 @@ class AsyncStudio:
                 f"the {kind} {name!r} comes too late for this studio: register it with a"
                 " holodeck_gen.Registry and give that to the studio as registry=…"
             )
-        self._work.registry.register(kind, name, factory, options=options)
+        self._registry.register(kind, name, factory, options=options)
 
     async def __aenter__(self) -> Self:
         if self._opened:

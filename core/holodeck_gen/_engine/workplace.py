@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from holodeck_gen._accounts.accounts import Accounts
-from holodeck_gen._config.config import Config
 from holodeck_gen._config.settings import Settings
 from holodeck_gen._engine.affinity import Affinities
+from holodeck_gen._engine.choices import Choices
 from holodeck_gen._engine.draft import Drafts
 from holodeck_gen._engine.engine import Engine
 from holodeck_gen._engine.route import Router
@@ -24,14 +24,14 @@ from holodeck_gen._jobs.job import Submits
 from holodeck_gen._jobs.part import PartRunner
 from holodeck_gen._journal.audit import owes
 from holodeck_gen._journal.journal import Journal, Plan, Retry
-from holodeck_gen._journal.place import JournalChoice, Place, choose_place
+from holodeck_gen._journal.place import Place, choose_place
 from holodeck_gen._journal.resume import Resume, begin
 from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen._model.money import Spending, as_text
 from holodeck_gen._model.provider import Provider
-from holodeck_gen._model.remote import canonical, is_remote
-from holodeck_gen._plugins.registry import Configured, Registry
-from holodeck_gen._plugins.resolve import Maker, Named, Pool, Resolver
+from holodeck_gen._model.remote import is_remote
+from holodeck_gen._plugins.registry import Configured
+from holodeck_gen._plugins.resolve import Maker, Pool
 from holodeck_gen._plugins.store import StoreNote, check_store
 from holodeck_gen._results.cache import Cache
 from holodeck_gen._results.fetch import Fetcher
@@ -53,37 +53,23 @@ if TYPE_CHECKING:
 
 @attrs.define(kw_only=True, eq=False)
 class Workplace:
-    """Providers, stages, folders and a journal, chosen at once and opened later.
+    """Providers, stages, folders and a journal, chosen before and opened here.
 
     Args:
-        config: Where unset arguments come from.
-        registry: Names of providers and stages.
+        choices: What it is made of.
         settings: The rules of the work.
         submitter: Makes what submits; None where only what is paid for is collected.
         resume: What to do with an earlier run's journal.
         retry: What of it to try again.
         cache: Where files of earlier generations are kept, if anywhere.
         processes: Where processors run that are named; None means in threads.
-
-    Raises:
-        ConfigError: An argument is wrong.
-        UnknownNameError: Nothing has one of the names.
     """
 
-    config: Config
-    registry: Registry
+    choices: Choices
     settings: Settings
     submitter: Callable[[Journal, Settings, EventQueue], Submits] | None
-    provider: Named | Sequence[Named] | None
-    output: str | os.PathLike[str] | None
-    store: Named | None
     #: Where a store must be that was chosen by what a journal says; None means anywhere.
     store_note: StoreNote | None = None
-    expand: Sequence[Named] | None
-    rewrite: Sequence[Named] | None
-    process: Sequence[Named] | None
-    observe: Sequence[Named] | None
-    journal_choice: Journal | JournalChoice
     resume: Resume
     retry: Retry
     cache: Cache | None
@@ -107,36 +93,12 @@ class Workplace:
     kept_at: str | None = attrs.field(init=False)
     #: Those that only tasks name.
     _named: dict[str, Pool] = attrs.field(factory=dict, init=False)
-    _resolver: Resolver = attrs.field(init=False)
     _maker: Maker = attrs.field(init=False)
     _clients: Clients = attrs.field(init=False)
-    _chosen: Journal | JournalChoice = attrs.field(init=False)
-    _stages: dict[str, Any] = attrs.field(init=False)
-    _given_store: Named | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.prices = Prices.of(self.config)
-        self._resolver = Resolver(registry=self.registry, config=self.config)
-        self.provider = self._resolver.providers(self.provider)
-        self._stages = {
-            "expander": self._resolver.stages("expander", self.expand),
-            "rewriter": self._resolver.stages("rewriter", self.rewrite),
-            "processor": self._resolver.stages("processor", self.process),
-            "observer": self._resolver.stages("observer", self.observe),
-        }
-        if self.output is None:
-            self.output = self.config.get("output")
-        if is_remote(self.output):
-            self.output = canonical(self.output)
-        if self.store is None:
-            self.store = self.config.get("store")
-        self._given_store = self.store
-        self.store = self._resolver.store(self.store, self.output)
+        self.prices = Prices.of(self.choices.config)
         self._clients = Clients(self.transport)
-        self._chosen = self.journal_choice
-        if self._chosen == "automatic":
-            configured = self.config.get("journal", "automatic")
-            self._chosen = None if configured == "none" else configured
 
     async def open(self) -> None:
         """Make providers and stages, take the journal, and go on with what it holds.
@@ -147,21 +109,20 @@ class Workplace:
             ConfigError: A provider or stage cannot be made, or an earlier run stands against it.
         """
         self._maker = Maker(
-            http=self._clients.api, environ=self.config.environ, wall_clock=time.time
+            http=self._clients.api, environ=self.choices.config.environ, wall_clock=time.time
         )
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._clients.aclose)
             undo.push_async_callback(self._maker.aclose)
-            assert isinstance(self.provider, list)
-            self.pools = self._maker.pools(self.provider)
-            self.expanders = self._maker.stages(self._stages["expander"])
-            rewriters = self._maker.stages(self._stages["rewriter"])
-            processors = self._maker.stages(self._stages["processor"])
+            self.pools = self._maker.pools(self.choices.providers)
+            self.expanders = self._maker.stages(self.choices.stages["expander"])
+            rewriters = self._maker.stages(self.choices.stages["rewriter"])
+            processors = self._maker.stages(self.choices.stages["processor"])
             self.events = EventQueue(steady_clock())
             undo.push_async_callback(asyncio.to_thread, self.events.close)
             self._observe()
             self.place = await asyncio.to_thread(self._choose_place)
-            store = self._maker.store(self.store or self._resolver.store_at(self.place.output))
+            store = self._maker.store(self.choices.store_at(self.place.output))
             self.kept_at = StoreNote.of(None, store).where
             if self.store_note:
                 self.store_note.expect(store)
@@ -228,10 +189,10 @@ class Workplace:
             if name in (pool.name, pool.members[0].name):
                 return [pool]
         if name not in self._named:
-            made = self._maker.pools(self._resolver.accounts(name))
-            for each in made[0].members:
+            made = self.choices.pool(name, self._maker)
+            for each in made.members:
                 self._check_journal(each)
-            self._named[name] = made[0]
+            self._named[name] = made
         return [self._named[name]]
 
     def choose_again(self, task: Task, plan: Plan) -> Provider:
@@ -254,9 +215,9 @@ class Workplace:
         """Let everybody who wants to know have the events."""
         if self.on_event is not None:
             self.events.add("on_event", self.on_event)
-        for name, observer in self._resolver.observers():
+        for name, observer in self.choices.resolver.observers():
             self.events.add(name, observer)
-        for name, resolved in self._stages["observer"]:
+        for name, resolved in self.choices.stages["observer"]:
             observer = self._maker.observer(resolved)
             # What the caller handed in ready is the caller's, and may serve other studios.
             ours = isinstance(resolved, Configured)
@@ -268,7 +229,7 @@ class Workplace:
         """Learn which slots are taken, before anything is submitted."""
         seating = Seating(settings=self.settings, clock=steady_clock())
         # Only of a journal that was opened here is it certain that nobody else works with it.
-        if self.journal is not self._chosen and isinstance(self.journal, SqliteJournal):
+        if self.journal is not self.choices.journal and isinstance(self.journal, SqliteJournal):
             rows = self.journal.ledger.rows
             seating.journal = rows.name
             seating.left = await asyncio.to_thread(left_in, rows)
@@ -278,9 +239,10 @@ class Workplace:
         return seating
 
     def _choose_place(self) -> Place:
-        choice = self._chosen if isinstance(self._chosen, str | os.PathLike) else None
+        chosen = self.choices.journal
+        choice = chosen if isinstance(chosen, str | os.PathLike) else None
         paid = any(each.billing != "free" for pool in self.pools for each in pool.members)
-        return choose_place(choice, self.output, paid=paid)
+        return choose_place(choice, self.choices.output, paid=paid)
 
     async def _check_store(self, store: Any) -> None:
         try:
@@ -296,23 +258,29 @@ class Workplace:
             raise
 
     def _open_journal(self, store: Any) -> Journal:
-        if self._chosen is not None and not isinstance(self._chosen, str | os.PathLike):
-            return self._chosen
+        chosen = self.choices.journal
+        if chosen is not None and not isinstance(chosen, str | os.PathLike):
+            return chosen
         if self.place.journal is None:
             return SqliteJournal.private()
         journal = begin(
             self.place.journal,
             resume=self.resume,
-            settings=self._fingerprint(store) if self.submitter else None,
-            network=bool(self.config.get("network_journal")),
+            settings=(
+                self.choices.fingerprint(self.pools, self.settings, store)
+                if self.submitter
+                else None
+            ),
+            network=bool(self.choices.config.get("network_journal")),
         )
         if self.submitter:
             # For whoever collects what this run leaves behind.
+            address = self.choices.output if is_remote(self.choices.output) else None
             output = self.place.output.absolute()
             # A folder that holds its own journal can be moved.
             here = output.resolve() == self.place.journal.parent.resolve()
             local = "." if here else str(output)
-            journal.note("output", self.output if is_remote(self.output) else local)
+            journal.note("output", address or local)
             placed_by = getattr(store, "placed_by", None)
             if placed_by != journal.ledger.rows.meta("placed_by"):
                 journal.note("placed_by", placed_by)
@@ -326,25 +294,10 @@ class Workplace:
         name: str | None = self.journal.ledger.rows.meta("placed_by")
         return name
 
-    def _fingerprint(self, store: Any) -> dict[str, Any]:
-        """What of the settings may change the files; no secrets."""
-        return {
-            "provider": [
-                [each.name, each.account_key()] for pool in self.pools for each in pool.members
-            ],
-            "expand": [name for name, _ in self._stages["expander"]],
-            "rewrite": [name for name, _ in self._stages["rewriter"]],
-            "process": [name for name, _ in self._stages["processor"]],
-            # Journals of earlier releases have none.
-            "sidecar": self.settings.sidecar or None,
-            "name": self.settings.name.text,
-            "store": StoreNote.of(self._given_store, store).to_json(),
-        }
-
     def _check_journal(self, provider: Provider) -> None:
         """A task may name a paid provider where the studio's own cost nothing."""
         forgets = isinstance(self.journal, SqliteJournal) and self.place.journal is None
-        if provider.billing != "free" and forgets and self._chosen is not None:
+        if provider.billing != "free" and forgets and self.choices.journal is not None:
             raise ConfigError(
                 f"{provider.name} costs money and this studio has no journal on disk; give it an"
                 " output folder, journal=PATH, or, to accept that a crash loses jobs, journal=None"
@@ -353,8 +306,8 @@ class Workplace:
     def _parts(self, store: Any, processors: Sequence[Any]) -> PartRunner:
         workers = None
         if self.processes is not None:
-            stages = self._stages["processor"]
-            processors, workers = self.processes.divide(stages, processors, self.config)
+            stages = self.choices.stages["processor"]
+            processors, workers = self.processes.divide(stages, processors, self.choices.config)
         return PartRunner(
             accounts=self.accounts,
             journal=self.journal,
