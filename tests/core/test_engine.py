@@ -735,6 +735,36 @@ class TestStudio:
 
         run_virtual(main())
 
+    def test_a_provider_may_hand_on_what_it_does_not_do_itself(self) -> None:
+        class Wrapped:
+            """As the legacy client does; Python 3.12 and later do not call it a `Provider`."""
+
+            def __init__(self) -> None:
+                self._service = ScriptedProvider()
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self._service, name)
+
+        async def main() -> hg.Outcome:
+            async with opened(lambda _options, _ctx: Wrapped()) as studio:
+                return await studio.generate("a cat")
+
+        assert run_virtual(main()).ok
+
+    def test_what_is_no_provider_is_refused_with_what_it_lacks(self) -> None:
+        class Half:
+            name, billing = "half", "free"
+
+            async def submit(self, request: hg.JsonObject, *, key: str) -> bytes:
+                return b""
+
+        async def main() -> None:
+            with pytest.raises(hg.errors.PluginLoadError, match="lacks limits, account_key"):
+                async with opened(lambda _options, _ctx: Half()):
+                    pass
+
+        run_virtual(main())
+
     def test_a_provider_that_hangs_or_raises_while_closing(self) -> None:
         class Stuck(ScriptedProvider):
             async def aclose(self) -> None:

@@ -254,6 +254,20 @@ class Provider(Protocol):
         ...
 
 
+#: What every provider has.
+_PARTS = (
+    "name", "billing", "limits", "account_key", "quota_key", "prepare", "submit", "poll",
+)  # fmt: skip
+
+
+def lacks(made: object) -> list[str]:
+    """What `made` lacks to be a provider.
+
+    Other than ``isinstance`` since Python 3.12, it finds what ``__getattr__`` hands on.
+    """
+    return [name for name in _PARTS if not hasattr(made, name)]
+
+
 @attrs.frozen(kw_only=True)
 class Context:
     """What the engine lends to a plugin's factory, inside the running loop.

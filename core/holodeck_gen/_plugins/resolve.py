@@ -12,7 +12,7 @@ from holodeck_gen._calls import bounded
 from holodeck_gen._config.config import Config
 from holodeck_gen._http.clients import LazyClient
 from holodeck_gen._log import Logger
-from holodeck_gen._model.provider import Context, Provider
+from holodeck_gen._model.provider import Context, Provider, lacks
 from holodeck_gen._model.remote import canonical, is_remote, refuse_half
 from holodeck_gen._plugins.registry import Configured, Kind, Registration, Registry
 from holodeck_gen.errors import ConfigError, PluginLoadError
@@ -181,9 +181,8 @@ class Maker:
         Raises:
             PluginLoadError: The factory made something else.
         """
-        made = self._make(resolved)
-        if not isinstance(made, Provider):
-            missing = [name for name in _PROVIDER_PARTS if not hasattr(made, name)]
+        made: Provider = self._make(resolved)
+        if missing := lacks(made):
             raise PluginLoadError(
                 f"{_name_of(resolved)} is not a provider: it lacks {', '.join(missing)}",
                 plugin=_name_of(resolved),
@@ -255,11 +254,6 @@ class Maker:
             )
         self._made.append(made)
         return made
-
-
-_PROVIDER_PARTS = (
-    "name", "billing", "limits", "account_key", "quota_key", "prepare", "submit", "poll",
-)  # fmt: skip
 
 
 def _object_or_factory(kind: Kind, given: Any) -> Any:
