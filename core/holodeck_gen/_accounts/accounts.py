@@ -18,6 +18,7 @@ from holodeck_gen._health.health import OUTAGE_S, Health
 from holodeck_gen._log import Logger
 from holodeck_gen._model.concurrency import Concurrency
 from holodeck_gen._model.provider import Action, Limits, Provider
+from holodeck_gen._pacing.lane import OwnBook
 from holodeck_gen._pacing.pace import Pace
 from holodeck_gen._pacing.poll_desk import PollDesk, Timetable
 from holodeck_gen._seats.own import OwnSeats
@@ -98,9 +99,13 @@ class Account:
         return self._gates[quota]
 
     def pace(self, provider: Provider, action: Action) -> Pace:
-        """The pace of one action."""
+        """The pace of one action, of all that send at this account."""
         if action not in self._paces:
-            self._paces[action] = Pace(provider.limits.rate(action))
+            rate = provider.limits.rate(action)
+            # Where no rate is documented there is nothing that all together could be above.
+            shared = self.seating is not None and rate is not None
+            book = self.seating.book(provider, action) if shared and self.seating else OwnBook()
+            self._paces[action] = Pace(rate, book)
         return self._paces[action]
 
     def desk(self, provider: Provider) -> PollDesk:
