@@ -319,7 +319,7 @@ class TaskCancelledError(TaskError):
 
 
 class BudgetExceededError(TaskError):
-    """The task would cost more than what is left of the budget."""
+    """The task costs more than the whole budget. Other tasks go on."""
 
 
 class StageError(TaskError):
