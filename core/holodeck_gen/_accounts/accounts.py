@@ -59,6 +59,8 @@ class Account:
     paused: PausedError | None = attrs.field(default=None, init=False)
     health: Health = attrs.field(init=False)
     results: Health = attrs.field(init=False)
+    #: Why nothing may be submitted for a quota, by its key.
+    _shut: dict[str, PausedError] = attrs.field(factory=dict, init=False)
     _gates: dict[str, LocalGate] = attrs.field(factory=dict, init=False)
     _samplers: dict[str, Sampler] = attrs.field(factory=dict, init=False)
     _paces: dict[Action, Pace] = attrs.field(factory=dict, init=False)
@@ -132,6 +134,11 @@ class Account:
         """Whether a submit would be sent now, as far as its health goes."""
         return self.paused is None and self.health.admits("submit")
 
+    @property
+    def shut(self) -> list[PausedError]:
+        """Why nothing more may be submitted for some of the quotas."""
+        return [*self._shut.values()]
+
     def samples(self) -> list[SlotsSampled]:
         """How the slots of each quota are used."""
         now = asyncio.get_running_loop().time()
@@ -144,41 +151,62 @@ class Account:
             gate.close()
             self._samplers[quota].close(now)
 
-    def check(self) -> None:
-        """Raise where nothing may be submitted.
+    def pause_of(self, quota: str) -> PausedError | None:
+        """Why nothing may be submitted for the tasks of a `quota_key`, if so."""
+        return self.paused or self._shut.get(quota)
+
+    def check(self, quota: str) -> None:
+        """Raise where nothing may be submitted for the tasks of a `quota_key`.
 
         Raises:
-            PausedError: It is paused.
+            PausedError: It, or the account, is paused.
         """
-        if self.paused is not None:
-            raise copied(self.paused)
+        if (pause := self.pause_of(quota)) is not None:
+            raise copied(pause)
 
-    def consider(self, error: GenerationError) -> None:
-        """Pause on refused credentials or credit: no other task would fare better."""
-        if isinstance(error, AuthError | BillingError) and self.paused is None:
-            what = "credentials" if isinstance(error, AuthError) else "account"
-            self.pause(
-                PausedError(f"paused: the provider refuses the {what}: {error}", reason=str(error))
+    def consider(self, error: GenerationError, quota: str) -> None:
+        """Pause on refused credentials or credit: no other task would fare better.
+
+        Where the provider refuses but what a quota is for, tasks of other quotas go on.
+        """
+        if not isinstance(error, AuthError | BillingError) or self.pause_of(quota) is not None:
+            return
+        what = "credentials" if isinstance(error, AuthError) else "account"
+        if isinstance(error, BillingError) and error.quota_only:
+            reason = PausedError(
+                f"paused: the provider refuses tasks of {quota}: {error}", reason=str(error)
             )
-            _log.error("run.paused", account=self.key, reason=type(error).__name__)
+            self._shut[quota] = reason
+            self._tell(reason, quota)
+            self._gates[quota].dismiss(reason)
+            _log.error("quota.paused", account=self.key, quota=quota, reason=type(error).__name__)
+            return
+        self.pause(
+            PausedError(f"paused: the provider refuses the {what}: {error}", reason=str(error))
+        )
+        _log.error("run.paused", account=self.key, reason=type(error).__name__)
 
     def pause(self, reason: PausedError) -> None:
         """Submit nothing more; who waits for a slot learns it at once."""
         if self.paused is None:
             self.paused = reason
             self.on_pause(reason)
-            if self.events:
-                self.events.put(
-                    AccountPaused(
-                        time=self.events.clock(),
-                        account=self.key,
-                        reason=reason.reason or str(reason),
-                        resume_after_s=reason.resume_after,
-                    )
-                )
+            self._tell(reason)
             self.health.dismiss(reason)
             for gate in self._gates.values():
                 gate.dismiss(reason)
+
+    def _tell(self, reason: PausedError, quota: str | None = None) -> None:
+        if self.events:
+            self.events.put(
+                AccountPaused(
+                    time=self.events.clock(),
+                    account=self.key,
+                    quota=quota,
+                    reason=reason.reason or str(reason),
+                    resume_after_s=reason.resume_after,
+                )
+            )
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -188,7 +216,7 @@ class Accounts:
     concurrency: Concurrency
     probe: bool = False
     outage_s: float = OUTAGE_S
-    #: Told of a pause when it is one of all accounts.
+    #: Told of a pause when it is one of all accounts, or keeps tasks of a run from being made.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
     events: EventQueue = attrs.field(factory=EventQueue)
     seating: Seating | None = None
@@ -245,6 +273,11 @@ class Accounts:
             return self._everywhere
         pauses = [each.paused for each in self._accounts.values()]
         return pauses[0] if all(pauses) else None
+
+    @property
+    def shut(self) -> PausedError | None:
+        """Why nothing more may be submitted for a quota, if there is one of which that is so."""
+        return next((pause for each in self._accounts.values() for pause in each.shut), None)
 
     def _one_paused(self, _reason: PausedError) -> None:
         # While others work, the run is not paused.
