@@ -53,6 +53,8 @@ class Account:
     outage_s: float = OUTAGE_S
     #: Told of a pause when it begins.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
+    #: Called where more jobs at once are allowed than before.
+    on_growth: Callable[[], object] = lambda: None
     #: Told of pauses, and now and then how job slots are used.
     events: EventQueue = attrs.field(factory=EventQueue)
     seating: Seating | None = None
@@ -96,9 +98,21 @@ class Account:
                 polls=self.pace(provider, "poll"),
                 events=self.events,
             )
-            gate.on_change = sampler.changed
+            gate.on_change = self._watch(gate, sampler)
             self._gates[quota] = gate
         return self._gates[quota]
+
+    def _watch(self, gate: LocalGate, sampler: Sampler) -> Callable[[float], None]:
+        ceiling = gate.ceiling
+
+        def changed(now: float) -> None:
+            nonlocal ceiling
+            before, ceiling = ceiling, gate.ceiling
+            sampler.changed(now)
+            if ceiling > before:
+                self.on_growth()
+
+        return changed
 
     def pace(self, provider: Provider, action: Action) -> Pace:
         """The pace of one action, of all that send at this account."""
@@ -220,6 +234,8 @@ class Accounts:
     on_pause: Callable[[PausedError], object] = lambda _reason: None
     events: EventQueue = attrs.field(factory=EventQueue)
     seating: Seating | None = None
+    #: Called where more jobs at once are allowed than before.
+    on_growth: set[Callable[[], object]] = attrs.field(factory=set, init=False)
     _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
     _everywhere: PausedError | None = attrs.field(default=None, init=False)
 
@@ -235,6 +251,7 @@ class Accounts:
                 seating=self.seating,
                 outage_s=self.outage_s,
                 on_pause=self._one_paused,
+                on_growth=self._grown,
             )
             if self._everywhere is not None:
                 account.pause(self._everywhere)
@@ -278,6 +295,10 @@ class Accounts:
     def shut(self) -> PausedError | None:
         """Why nothing more may be submitted for a quota, if there is one of which that is so."""
         return next((pause for each in self._accounts.values() for pause in each.shut), None)
+
+    def _grown(self) -> None:
+        for tell in self.on_growth:
+            tell()
 
     def _one_paused(self, _reason: PausedError) -> None:
         # While others work, the run is not paused.

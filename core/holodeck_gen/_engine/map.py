@@ -85,6 +85,9 @@ class MapRun:
             Exception: What the iterable of tasks raised, likewise.
         """
         self._feeder = self.spawn(self._feed())
+        # Where more jobs fit at once, more tasks are needed, and not only when one has ended.
+        grown = self._changed.set
+        self.accounts.on_growth.add(grown)
         try:
             while True:
                 while self._ready:
@@ -95,6 +98,7 @@ class MapRun:
                 self._changed.clear()
                 await self._changed.wait()
         finally:
+            self.accounts.on_growth.discard(grown)
             await self._close()
         if self._failure is not None:
             raise self._failure
