@@ -14,7 +14,8 @@ from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._gate.gate import Gate, LocalGate
 from holodeck_gen._gate.levels import Levels
 from holodeck_gen._gate.proven import Memory
-from holodeck_gen._health.health import OUTAGE_S, Health
+from holodeck_gen._health.health import Health
+from holodeck_gen._health.judgement import OUTAGE_S
 from holodeck_gen._log import Logger
 from holodeck_gen._model.concurrency import Concurrency
 from holodeck_gen._model.provider import Action, Limits, Provider
