@@ -87,6 +87,7 @@ _FACTS: dict[str, st.SearchStrategy[Any]] = {
     "job_id": st.none() | words,
     "code": st.none() | words,
     "request_id": st.none() | words,
+    "quota_only": st.booleans(),
     "not_created": st.booleans(),
     "retry_after": st.none() | st.floats(0, 1e6),
     "artifacts": st.lists(artifacts, max_size=2).map(tuple),

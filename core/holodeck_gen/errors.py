@@ -221,9 +221,37 @@ class AuthError(ProviderError):
 
 
 class BillingError(ProviderError):
-    """No credit, no quota left, or the service is not activated."""
+    """No credit, no quota left, or the service is not activated.
+
+    Attributes:
+        quota_only: Whether it concerns only tasks that share the task's `quota_key`, as a rule
+            those of its model, and not the whole account.
+    """
 
     proves_not_created = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        quota_only: bool = False,
+        code: str | None = None,
+        request_id: str | None = None,
+        not_created: bool | None = None,
+        task_id: str | None = None,
+        provider: str | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(
+            message,
+            code=code,
+            request_id=request_id,
+            not_created=not_created,
+            task_id=task_id,
+            provider=provider,
+            job_id=job_id,
+        )
+        self.quota_only = quota_only
 
 
 class ContentRejectedError(ProviderError):
@@ -319,7 +347,7 @@ class TaskCancelledError(TaskError):
 
 
 class BudgetExceededError(TaskError):
-    """The task would cost more than what is left of the budget."""
+    """The task costs more than the whole budget. Other tasks go on."""
 
 
 class StageError(TaskError):

@@ -177,17 +177,19 @@ class SlotsSampled:
 
 @attrs.frozen(kw_only=True)
 class AccountPaused:
-    """Nothing more is submitted at an account in this run.
+    """Nothing more is submitted at an account, or for one quota of it, in this run.
 
     Attributes:
         time: When, in seconds since the epoch.
         account: The provider's `account_key`.
+        quota: The provider's `quota_key`, where tasks of other quotas go on; else None.
         reason: Why, in words.
         resume_after_s: Seconds after which it may be tried again, where that is known.
     """
 
     time: float
     account: str
+    quota: str | None = None
     reason: str
     resume_after_s: float | None
 

@@ -190,14 +190,51 @@ class TestPricesThatDiffer:
         assert [outcome.ok for outcome in outcomes[1:]] == [True, True]
         assert pause is None
 
-    def test_cheaper_ones_go_on_where_a_dear_one_does_not_fit(self) -> None:
+    @pytest.mark.parametrize("concurrency", [1, 4])
+    def test_the_first_that_does_not_fit_pauses_the_run(self, concurrency: int) -> None:
+        """Also where cheaper ones would fit: the order of the tasks says what comes first."""
         provider = paid(price=None)
         config = priced({"scripted": "1", "scripted:big": "6"})
+        big = [hg.Task(prompt, model="big") for prompt in "ac"]
+        tasks: list[hg.Task | str] = [big[0], "b", big[1], *prompts(200)]
+        outcomes, pause, spending = run(
+            provider, tasks, budget="10 CNY", config=config, concurrency=concurrency
+        )
+        assert [outcome.index for outcome in outcomes if outcome.ok] == [0, 1]
+        assert spending.spent == (yuan(7),)
+        assert pause is not None
+        assert "¥7.00 spent, and the next job costs ¥6.00" in pause.reason
+        reasons = {str(failure_of(outcome).error) for outcome in outcomes[2:]}
+        assert reasons == {str(pause)}, "one reason, for all that were begun"
+        assert len(outcomes) < 100, "what was not begun is not told of one by one"
+
+    def test_dear_ones_at_the_end_are_no_line_each(self) -> None:
+        provider = paid(price=None)
+        config = priced({"scripted": "1", "scripted:big": "6"})
+        dear = [hg.Task(f"dear {i}", model="big") for i in range(200)]
+        outcomes, pause, spending = run(provider, [*prompts(5), *dear], budget=10, config=config)
+        assert spending.spent == (yuan(5),)
+        assert pause is not None
+        assert len(outcomes) < 100
+
+    def test_a_larger_budget_goes_on_in_the_same_order(self, tmp_path: Path) -> None:
+        runs = Runs(folder=tmp_path / "out", provider=paid(price=None))
+        config = priced({"scripted": "1", "scripted:big": "6"})
         tasks = [hg.Task("a", model="big"), hg.Task("b", model="big"), *prompts(9)]
-        outcomes, pause, spending = run(provider, tasks, budget="10 CNY", config=config)
-        assert isinstance(failure_of(outcomes[1]).error, BudgetExceededError)
-        assert spending.spent == (yuan(10),)
+        paused(runs, *tasks, budget="10 CNY", config=config)
+        assert spent(runs)["spent"] == 6
+        outcomes = paused(runs, *tasks, budget="15 CNY", config=config)
         assert sum(outcome.ok for outcome in outcomes) == 5
+        assert spent(runs)["spent"] == 15
+
+    def test_cheap_ones_wait_behind_a_dear_one_that_may_fit(self) -> None:
+        """The first could cost 6 and costs 5: then the second fits, but not after a third."""
+        provider = paid(Script(cost=yuan(5)), price=None)
+        config = priced({"scripted": "1", "scripted:big": "6"})
+        tasks = [hg.Task("0", model="big"), hg.Task("b", model="big"), hg.Task("c")]
+        outcomes, pause, spending = run(provider, tasks, budget="11 CNY", config=config)
+        assert [outcome.ok for outcome in outcomes] == [True, True, False]
+        assert spending.spent == (yuan(11),)
         assert pause is not None
 
     def test_one_that_may_fit_waits(self) -> None:

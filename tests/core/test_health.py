@@ -15,16 +15,14 @@ from hypothesis import strategies as st
 from holodeck_gen._calls import DeadlineError
 from holodeck_gen._health.health import (
     BUDGET,
-    FAILURES,
-    FIRST_TRIAL_S,
-    OUTAGE_S,
     RETRY_COST,
     TIMEOUT_COST,
-    TRIAL_S,
     Health,
     Visit,
     price,
 )
+from holodeck_gen._health.judgement import FAILURES, OUTAGE_S
+from holodeck_gen._health.trials import FIRST_TRIAL_S, TRIAL_S
 from holodeck_gen._model.provider import Action
 from holodeck_gen.errors import (
     BillingError,

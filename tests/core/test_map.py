@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+import holodeck_gen as hg
 from helpers import collect, opened
-from holodeck_gen.testing import ScriptedProvider, run_virtual
+from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import holodeck_gen as hg
 
 
 @attrs.define
@@ -37,3 +36,21 @@ def test_an_expander_that_thinks_does_not_hold_up_the_loop() -> None:
     outcomes = run_virtual(main())
     assert [each.task.prompt for each in outcomes] == ["a 0", "a 1", "b 0", "b 1"]
     assert threading.current_thread() not in twice.threads
+
+
+def test_all_slots_that_are_found_are_used_before_the_first_job_ends() -> None:
+    """More tasks are let in as the ceiling grows, also above what the window holds at first."""
+    provider = ScriptedProvider(
+        limits=hg.Limits(max_jobs=1, max_jobs_enforced=True),
+        default=Script(job_s=500.0),
+        quota=200,
+        latency_s=0.1,
+    )
+
+    async def main() -> None:
+        async with opened(provider, request_timeout_s=20.0, job_timeout_s=5000.0) as studio:
+            await collect(studio.map([f"picture {i}" for i in range(250)]))
+
+    run_virtual(main())
+    first_end = min(job.ends for job in provider.jobs.values())
+    assert sum(1 for job in provider.jobs.values() if job.began < first_end) == 200

@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import collect, drain, failure_of, opened
-from holodeck_gen._health.health import OUTAGE_S, TRIAL_S
+from holodeck_gen._health.judgement import OUTAGE_S
+from holodeck_gen._health.trials import TRIAL_S
 from holodeck_gen.errors import PausedError, SubmitUncertainError, TransientError
 from holodeck_gen.events import RequestRetried
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual

@@ -29,7 +29,7 @@ GUIDES = [ROOT / "docs" / "how-to" / name for name in ("hunyuan.md", "hunyuan.zh
 LINES = (Path(__file__).parent / "hunyuan_data" / "codes.txt").read_text("utf-8").splitlines()
 DOCUMENTED = [line.split()[0] for line in LINES if not line.startswith("#")]
 
-#: What happens to a submit that is answered so.
+#: What happens to a submit that is answered so, by what the answer means.
 HAPPENS = {
     "throttled": "sent again after a pause",
     "slots": "waits for a free slot, and is sent again",
@@ -46,6 +46,12 @@ HAPPENS = {
 MODELS = [(dialect, model) for dialect in (*DIALECTS.values(), AI3D) for model in dialect.models]
 
 
+def happens(verdict: Verdict) -> str:
+    """What happens to a submit that is answered so."""
+    one_model = "the model's tasks are held; others go on"
+    return one_model if verdict.quota_only else HAPPENS[verdict.meaning]
+
+
 def table(head: str, rows: Iterable[tuple[str, Verdict]]) -> list[str]:
     """The lines of a table: code, class, whether there may be a job, what happens, advice."""
     made = {True: "no", False: "perhaps"}
@@ -54,7 +60,7 @@ def table(head: str, rows: Iterable[tuple[str, Verdict]]) -> list[str]:
         "| --- | --- | --- | --- | --- |",
         *(
             f"| `{code}` | `{verdict.error.__name__}` | {made[verdict.not_created]}"
-            f" | {HAPPENS[verdict.meaning]} | {verdict.advice or '-'} |"
+            f" | {happens(verdict)} | {verdict.advice or '-'} |"
             for code, verdict in rows
         ),
     ]

@@ -14,10 +14,12 @@ from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._gate.gate import Gate, LocalGate
 from holodeck_gen._gate.levels import Levels
 from holodeck_gen._gate.proven import Memory
-from holodeck_gen._health.health import OUTAGE_S, Health
+from holodeck_gen._health.health import Health
+from holodeck_gen._health.judgement import OUTAGE_S
 from holodeck_gen._log import Logger
 from holodeck_gen._model.concurrency import Concurrency
 from holodeck_gen._model.provider import Action, Limits, Provider
+from holodeck_gen._pacing.lane import OwnBook
 from holodeck_gen._pacing.pace import Pace
 from holodeck_gen._pacing.poll_desk import PollDesk, Timetable
 from holodeck_gen._seats.own import OwnSeats
@@ -52,12 +54,16 @@ class Account:
     outage_s: float = OUTAGE_S
     #: Told of a pause when it begins.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
+    #: Called where more jobs at once are allowed than before.
+    on_growth: Callable[[], object] = lambda: None
     #: Told of pauses, and now and then how job slots are used.
     events: EventQueue = attrs.field(factory=EventQueue)
     seating: Seating | None = None
     paused: PausedError | None = attrs.field(default=None, init=False)
     health: Health = attrs.field(init=False)
     results: Health = attrs.field(init=False)
+    #: Why nothing may be submitted for a quota, by its key.
+    _shut: dict[str, PausedError] = attrs.field(factory=dict, init=False)
     _gates: dict[str, LocalGate] = attrs.field(factory=dict, init=False)
     _samplers: dict[str, Sampler] = attrs.field(factory=dict, init=False)
     _paces: dict[Action, Pace] = attrs.field(factory=dict, init=False)
@@ -93,14 +99,30 @@ class Account:
                 polls=self.pace(provider, "poll"),
                 events=self.events,
             )
-            gate.on_change = sampler.changed
+            gate.on_change = self._watch(gate, sampler)
             self._gates[quota] = gate
         return self._gates[quota]
 
+    def _watch(self, gate: LocalGate, sampler: Sampler) -> Callable[[float], None]:
+        ceiling = gate.ceiling
+
+        def changed(now: float) -> None:
+            nonlocal ceiling
+            before, ceiling = ceiling, gate.ceiling
+            sampler.changed(now)
+            if ceiling > before:
+                self.on_growth()
+
+        return changed
+
     def pace(self, provider: Provider, action: Action) -> Pace:
-        """The pace of one action."""
+        """The pace of one action, of all that send at this account."""
         if action not in self._paces:
-            self._paces[action] = Pace(provider.limits.rate(action))
+            rate = provider.limits.rate(action)
+            # Where no rate is documented there is nothing that all together could be above.
+            shared = self.seating is not None and rate is not None
+            book = self.seating.book(provider, action) if shared and self.seating else OwnBook()
+            self._paces[action] = Pace(rate, book)
         return self._paces[action]
 
     def desk(self, provider: Provider) -> PollDesk:
@@ -127,6 +149,11 @@ class Account:
         """Whether a submit would be sent now, as far as its health goes."""
         return self.paused is None and self.health.admits("submit")
 
+    @property
+    def shut(self) -> list[PausedError]:
+        """Why nothing more may be submitted for some of the quotas."""
+        return [*self._shut.values()]
+
     def samples(self) -> list[SlotsSampled]:
         """How the slots of each quota are used."""
         now = asyncio.get_running_loop().time()
@@ -139,41 +166,62 @@ class Account:
             gate.close()
             self._samplers[quota].close(now)
 
-    def check(self) -> None:
-        """Raise where nothing may be submitted.
+    def pause_of(self, quota: str) -> PausedError | None:
+        """Why nothing may be submitted for the tasks of a `quota_key`, if so."""
+        return self.paused or self._shut.get(quota)
+
+    def check(self, quota: str) -> None:
+        """Raise where nothing may be submitted for the tasks of a `quota_key`.
 
         Raises:
-            PausedError: It is paused.
+            PausedError: It, or the account, is paused.
         """
-        if self.paused is not None:
-            raise copied(self.paused)
+        if (pause := self.pause_of(quota)) is not None:
+            raise copied(pause)
 
-    def consider(self, error: GenerationError) -> None:
-        """Pause on refused credentials or credit: no other task would fare better."""
-        if isinstance(error, AuthError | BillingError) and self.paused is None:
-            what = "credentials" if isinstance(error, AuthError) else "account"
-            self.pause(
-                PausedError(f"paused: the provider refuses the {what}: {error}", reason=str(error))
+    def consider(self, error: GenerationError, quota: str) -> None:
+        """Pause on refused credentials or credit: no other task would fare better.
+
+        Where the provider refuses but what a quota is for, tasks of other quotas go on.
+        """
+        if not isinstance(error, AuthError | BillingError) or self.pause_of(quota) is not None:
+            return
+        what = "credentials" if isinstance(error, AuthError) else "account"
+        if isinstance(error, BillingError) and error.quota_only:
+            reason = PausedError(
+                f"paused: the provider refuses tasks of {quota}: {error}", reason=str(error)
             )
-            _log.error("run.paused", account=self.key, reason=type(error).__name__)
+            self._shut[quota] = reason
+            self._tell(reason, quota)
+            self._gates[quota].dismiss(reason)
+            _log.error("quota.paused", account=self.key, quota=quota, reason=type(error).__name__)
+            return
+        self.pause(
+            PausedError(f"paused: the provider refuses the {what}: {error}", reason=str(error))
+        )
+        _log.error("run.paused", account=self.key, reason=type(error).__name__)
 
     def pause(self, reason: PausedError) -> None:
         """Submit nothing more; who waits for a slot learns it at once."""
         if self.paused is None:
             self.paused = reason
             self.on_pause(reason)
-            if self.events:
-                self.events.put(
-                    AccountPaused(
-                        time=self.events.clock(),
-                        account=self.key,
-                        reason=reason.reason or str(reason),
-                        resume_after_s=reason.resume_after,
-                    )
-                )
+            self._tell(reason)
             self.health.dismiss(reason)
             for gate in self._gates.values():
                 gate.dismiss(reason)
+
+    def _tell(self, reason: PausedError, quota: str | None = None) -> None:
+        if self.events:
+            self.events.put(
+                AccountPaused(
+                    time=self.events.clock(),
+                    account=self.key,
+                    quota=quota,
+                    reason=reason.reason or str(reason),
+                    resume_after_s=reason.resume_after,
+                )
+            )
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -183,10 +231,12 @@ class Accounts:
     concurrency: Concurrency
     probe: bool = False
     outage_s: float = OUTAGE_S
-    #: Told of a pause when it is one of all accounts.
+    #: Told of a pause when it is one of all accounts, or keeps tasks of a run from being made.
     on_pause: Callable[[PausedError], object] = lambda _reason: None
     events: EventQueue = attrs.field(factory=EventQueue)
     seating: Seating | None = None
+    #: Called where more jobs at once are allowed than before.
+    on_growth: set[Callable[[], object]] = attrs.field(factory=set, init=False)
     _accounts: dict[str, Account] = attrs.field(factory=dict, init=False)
     _everywhere: PausedError | None = attrs.field(default=None, init=False)
 
@@ -202,6 +252,7 @@ class Accounts:
                 seating=self.seating,
                 outage_s=self.outage_s,
                 on_pause=self._one_paused,
+                on_growth=self._grown,
             )
             if self._everywhere is not None:
                 account.pause(self._everywhere)
@@ -240,6 +291,15 @@ class Accounts:
             return self._everywhere
         pauses = [each.paused for each in self._accounts.values()]
         return pauses[0] if all(pauses) else None
+
+    @property
+    def shut(self) -> PausedError | None:
+        """Why nothing more may be submitted for a quota, if there is one of which that is so."""
+        return next((pause for each in self._accounts.values() for pause in each.shut), None)
+
+    def _grown(self) -> None:
+        for tell in self.on_growth:
+            tell()
 
     def _one_paused(self, _reason: PausedError) -> None:
         # While others work, the run is not paused.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import attrs
 
-from holodeck_gen._health.health import OUTAGE_S
+from holodeck_gen._health.judgement import OUTAGE_S
 from holodeck_gen._health.retry import RetryPolicy
 from holodeck_gen._model.artifact import Cost
 from holodeck_gen._model.concurrency import Concurrency

@@ -24,10 +24,10 @@ from holodeck_gen._accounts.accounts import Accounts
 from holodeck_gen._calls import copied, words
 from holodeck_gen._engine.engine import Engine
 from holodeck_gen._jobs.part import Life
-from holodeck_gen._model.outcome import Outcome
+from holodeck_gen._model.outcome import Failure, Outcome
 from holodeck_gen._model.task import Task
 from holodeck_gen._stages.stages import Expander
-from holodeck_gen.errors import GenerationError, RewriteError
+from holodeck_gen.errors import BillingError, GenerationError, PausedError, RewriteError
 
 Tasks: TypeAlias = Iterable[Task | str] | AsyncIterable[Task | str]
 
@@ -72,16 +72,22 @@ class MapRun:
     _changed: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
     _feeder: asyncio.Task[None] | None = attrs.field(default=None, init=False)
     _failure: Exception | None = attrs.field(default=None, init=False)
+    #: Whether tasks were held because nobody takes their submits, while others went on.
+    _refused: bool = attrs.field(default=False, init=False)
     _closed: bool = attrs.field(default=False, init=False)
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
         """Yield every outcome.
 
         Raises:
-            PausedError: Every account is paused; raised after all that was begun is delivered.
+            PausedError: Every account is paused, or a quota that some tasks had to go to; raised
+                after all that was begun is delivered.
             Exception: What the iterable of tasks raised, likewise.
         """
         self._feeder = self.spawn(self._feed())
+        # Where more jobs fit at once, more tasks are needed, and not only when one has ended.
+        grown = self._changed.set
+        self.accounts.on_growth.add(grown)
         try:
             while True:
                 while self._ready:
@@ -92,10 +98,14 @@ class MapRun:
                 self._changed.clear()
                 await self._changed.wait()
         finally:
+            self.accounts.on_growth.discard(grown)
             await self._close()
         if self._failure is not None:
             raise self._failure
-        if (pause := self.accounts.paused) is not None:
+        pause = self.accounts.paused
+        if pause is None and self._refused and (pause := self.accounts.shut) is not None:
+            self.accounts.on_pause(pause)
+        if pause is not None:
             raise copied(pause)
 
     async def _close(self) -> None:
@@ -174,6 +184,8 @@ class MapRun:
             if self._closed or not self.stopped.is_set():
                 raise
             outcome = await self.engine.end(life, self.engine.cancelled(life))
+        if isinstance(outcome, Failure) and isinstance(outcome.error, BillingError | PausedError):
+            self._refused = True
         self._deliver(life.index, outcome)
 
     def _deliver(self, index: int, outcome: Outcome | None) -> None:

@@ -8,7 +8,7 @@ of it was made, and only for a reason of `fails_over`::
                                                    account               provider
     InvalidTaskError           prepare             yes                   yes
     AuthError, BillingError    a refused submit    yes                   yes
-    PausedError                the account         yes                   yes
+    PausedError                account or quota    yes                   yes
     SlotRefusedError           a refused submit    whichever has room    no: it waits
     MovesOnError               an unwell service   whichever is well     no: it waits
     anything else                                  no                    no
@@ -54,11 +54,11 @@ if TYPE_CHECKING:
 _log = Logger("holodeck_gen.route")
 
 
-def fails_over(error: GenerationError, account: Account) -> bool:
+def fails_over(error: GenerationError, account: Account, quota: str) -> bool:
     """Whether a task of which nothing was made goes on to another account or provider."""
     if isinstance(error, PausedError):
         # A full disk or a spent budget is a pause, too, and the same everywhere.
-        return account.paused is not None
+        return account.pause_of(quota) is not None
     return isinstance(error, AuthError | BillingError)
 
 
@@ -172,7 +172,8 @@ class Route:
         errors = [part.error for part in parts if part.error is not None]
         made = self.life.begun or len(errors) < len(parts)
         self._again = not made and isinstance(errors[0], MovesOnError | SlotRefusedError)
-        fails = not made and all(fails_over(error, account) for error in errors)
+        quota = provider.quota_key(self.task)
+        fails = not made and all(fails_over(error, account, quota) for error in errors)
         self._leave(made=made)
         if self._again:
             return True
@@ -233,7 +234,7 @@ class Route:
                 continue
             try:
                 plan = self.draft(self.task, provider)
-                account.check()
+                account.check(provider.quota_key(self.task))
             except (InvalidTaskError, PausedError) as error:
                 self._note(error, provider)
                 continue

@@ -1,4 +1,4 @@
-"""Whether the service behind an account is well, and who may send where it is not.
+"""Who may send to the service behind an account: everybody, or trials where it is not well.
 
 A retry budget keeps retries a small part of all requests, a breaker keeps everything but one trial
 a minute from a service that does not answer, and an outage that is too long ends the run so that
@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Self
 
 import attrs
 
 from holodeck_gen._calls import DeadlineError, copied, words
+from holodeck_gen._health.judgement import OUTAGE_S, Judgement, Outage
 from holodeck_gen._health.sign import Sign, sign_of
+from holodeck_gen._health.trials import TRIAL_S, Trials
 from holodeck_gen._log import Logger
 from holodeck_gen._model.provider import Action
 from holodeck_gen.errors import (
@@ -38,19 +39,6 @@ BUDGET = 500
 RETRY_COST = 5
 TIMEOUT_COST = 10
 REFUND = 1
-#: Failures without a good answer between them that open the breaker.
-FAILURES = 5
-#: Seconds between two trials.
-TRIAL_S = 60.0
-#: Seconds until the first one: most trouble is over by then.
-FIRST_TRIAL_S = 5.0
-#: Seconds without a good answer after which the account is paused.
-OUTAGE_S = 1800.0
-#: Seconds for which nobody sent anything, after which what failed before says nothing of now. A
-#: little more than a provider may ask to wait for.
-IDLE_S = 660.0
-#: Submits without an answer, and none accepted between them, that it takes to call it an outage.
-LOST = 3
 
 _NEVER = float("-inf")
 
@@ -116,32 +104,15 @@ class Health:
         pause: Told that the outage is too long.
         outage_s: How long that is.
         budget: What is left for retries.
-        answers: Good answers so far, by action.
         gone: Why nothing at all is sent any more.
     """
 
     pause: Callable[[PausedError], object]
     outage_s: float = OUTAGE_S
     budget: int = attrs.field(default=BUDGET, init=False)
-    answers: Counter[Action] = attrs.field(factory=Counter, init=False)
     gone: PausedError | None = attrs.field(default=None, init=False)
-    #: Failures since the last good answer.
-    _failures: int = attrs.field(default=0, init=False)
-    #: Since when there was none, and how many requests had another end; refusals for the pace
-    #: are among them.
-    _waiting_since: float = attrs.field(default=_NEVER, init=False)
-    _vain: int = attrs.field(default=0, init=False)
-    _vain_at: float = attrs.field(default=_NEVER, init=False)
-    #: Since when submits are lost that may have made jobs nobody knows of.
-    _doubted_since: float | None = attrs.field(default=None, init=False)
-    _lost: int = attrs.field(default=0, init=False)
-    #: Whether a poll had a good answer since the last of these.
-    _lives: bool = attrs.field(default=False, init=False)
-    _answered_at: float = attrs.field(default=_NEVER, init=False)
-    #: When the last trials in vain began; `None` stands for those of any action.
-    _tried: dict[Action | None, float] = attrs.field(factory=dict, init=False)
-    #: When the next trial may begin, likewise.
-    _due: dict[Action | None, float] = attrs.field(factory=dict, init=False)
+    _judged: Judgement = attrs.field(init=False)
+    _trials: Trials = attrs.field(factory=Trials, init=False)
     _trial: Visit | None = attrs.field(default=None, init=False)
     _watched: int = attrs.field(default=0, init=False)
     _refused: PausedError | None = attrs.field(default=None, init=False)
@@ -150,6 +121,9 @@ class Health:
     #: When one that rested was last asked to poll; set and replaced where they are to look.
     _called_at: float = attrs.field(default=_NEVER, init=False)
     _called: asyncio.Event = attrs.field(factory=asyncio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._judged = Judgement(outage_s=self.outage_s)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -163,9 +137,8 @@ class Health:
 
     def shut(self, action: Action) -> bool:
         """Whether only trials of `action` are sent."""
-        return self._failures >= FAILURES or (
-            action == "submit" and self._doubted_since is not None
-        )
+        judged = self._judged
+        return judged.unwell or (action == "submit" and judged.doubted_since is not None)
 
     def admits(self, action: Action) -> bool:
         """Whether `action` would be sent at once, be it as a trial."""
@@ -226,7 +199,8 @@ class Health:
 
         def excused() -> bool:
             nonlocal before
-            answers = self.answers.total() if action is None else self.answers[action]
+            counts = self._judged.answers
+            answers = counts.total() if action is None else counts[action]
             before, then = answers, before
             return then in (None, before)
 
@@ -234,17 +208,11 @@ class Health:
 
     def doubt(self, error: Exception) -> None:
         """A submit was lost that may have made a job: the next one waits for a sign of life."""
-        self._lives = False
-        self._lost += 1
-        if self._doubted_since is None:
-            self._doubted_since = asyncio.get_running_loop().time()
-            self._plan("submit", self._doubted_since)
-            _log.warning(
-                "submits.stopped",
-                error=words(error),
-                tried_every_s=TRIAL_S,
-                paused_after_s=self.outage_s,
-            )
+        now = asyncio.get_running_loop().time()
+        was_doubted = self._judged.doubted_since is not None
+        self._judged.doubt(error, now)
+        if not was_doubted:
+            self._trials.plan("submit", now)
 
     def dismiss(self, reason: PausedError) -> None:
         """Let no submit wait any longer: raise `reason` where they do."""
@@ -262,30 +230,28 @@ class Health:
             return None
         # A poll costs nothing, a submit may.
         spared = action == "submit" and self._watched > 0
-        if self._failures >= FAILURES:
-            return None if spared else self._due[None]
+        if self._judged.unwell:
+            return None if spared else self._trials.due(None)
         if self.shut(action):
-            return None if spared and not self._lives else self._due[action]
+            return None if spared and not self._judged.lives else self._trials.due(action)
         # Without budget: where nothing succeeds, nothing comes back to it either.
-        return max(self._answered_at, self._tried.get(None, _NEVER)) + TRIAL_S
+        return max(self._judged.answered_at, self._trials.last(None)) + TRIAL_S
 
     def _poll_due(self) -> float | None:
         """When a poll is to be sent because others wait for what comes of it; None for never."""
         if not self._waiting or self._trial is not None:
             return None
-        if self._failures >= FAILURES:
-            due = self._due[None]
-        elif self._doubted_since is not None and not self._lives:
-            due = self._due["submit"]
+        if self._judged.unwell:
+            due = self._trials.due(None)
+        elif self._judged.doubted_since is not None and not self._judged.lives:
+            due = self._trials.due("submit")
         else:
             return None
         return max(due, self._called_at + TRIAL_S)
 
     def _try(self, action: Action, now: float) -> Visit:
         self._trial = Visit(self, action, trial=True, retry=True, began=now)
-        for side in (None, action):
-            self._tried[side] = now
-            self._due[side] = now + TRIAL_S
+        self._trials.begin(action, now)
         _log.info("service.tried", action=action)
         return self._trial
 
@@ -295,83 +261,43 @@ class Health:
             self._trial = None
             if sign is None:
                 # Nothing was found out; it is another's turn.
-                for side in (None, visit.action):
-                    self._tried.pop(side, None)
-                    self._due[side] = now
+                self._trials.undo(visit.action, now)
         if sign == "well":
             self._well(visit, now)
         elif sign is not None and error is not None:
-            if visit.began - self._vain_at > IDLE_S:
-                self._vain = 0
-                if self._failures < FAILURES:
-                    self._failures = 0
-            self._vain, self._vain_at = self._vain + 1, now
-            if self._vain == 1:
-                self._waiting_since = now
-            # What fails again and again although it is answered may be that request alone.
-            if sign == "ill" and not (visit.retry and getattr(error, "code", None)):
-                self._ill(error, now)
-            self._judge(visit, error, now)
+            self._failed(visit, sign, error, now)
         self._tell()
 
     def _well(self, visit: Visit, now: float) -> None:
-        self.answers[visit.action] += 1
-        self._answered_at = now
+        judged = self._judged
+        waited = judged.doubted_since is not None and not judged.lives
+        judged.good(visit.action, now)
         if not visit.retry:
             self.budget = min(BUDGET, self.budget + REFUND)
-        if self._failures >= FAILURES:
-            # As loud as what it takes back.
-            _log.warning("service.back", action=visit.action)
-        self._failures = self._vain = 0
         if visit.trial:
-            # What comes now is another spell.
-            for side in (None, visit.action):
-                self._tried.pop(side, None)
-        if visit.action == "submit":
-            if self._doubted_since is not None:
-                _log.warning("submits.resumed")
-            self._doubted_since, self._lost = None, 0
-        elif self._doubted_since is not None and not self._lives:
+            self._trials.succeeded(visit.action)
+        if waited and judged.lives:
             # Whether it takes submits as well, one of them finds out.
-            self._lives = True
-            self._due["submit"] = self._soonest("submit", now)
+            self._trials.plan("submit", now, after_s=0.0)
 
-    def _ill(self, error: BaseException, now: float) -> None:
-        self._failures += 1
-        if self._failures == FAILURES:
-            self._plan(None, now)
-            _log.warning(
-                "service.unwell",
-                error=words(error),
-                tried_every_s=TRIAL_S,
-                paused_after_s=self.outage_s,
-            )
+    def _failed(self, visit: Visit, sign: Sign, error: BaseException, now: float) -> None:
+        judged = self._judged
+        was_unwell = judged.unwell
+        judged.bad(error, sign, now, began=visit.began, retry=visit.retry)
+        if judged.unwell and not was_unwell:
+            self._trials.plan(None, now)
+        outage = judged.outage(visit.action, now)
+        if outage is not None:
+            self._give_up(outage, error)
 
-    def _judge(self, visit: Visit, error: BaseException, now: float) -> None:
-        """Whether that is to go on."""
-        since = self._doubted_since
-        if self._vain >= FAILURES and now - self._waiting_since >= self.outage_s:
-            self._give_up("has given no good answer", error)
-        elif (
-            visit.action == "submit"
-            and since is not None
-            and now - since >= self.outage_s
-            and self._lost >= LOST
-        ):
-            self._give_up("has accepted no submit", error, submits=True)
-
-    def _give_up(self, what: str, error: BaseException, *, submits: bool = False) -> None:
+    def _give_up(self, outage: Outage, error: BaseException) -> None:
+        """That is not to go on."""
+        what = "has given no good answer" if outage == "all" else "has accepted no submit"
         reason = f"the service {what} for {self.outage_s / 60:.3g} minutes: {words(error)}"
         pause = PausedError(f"paused: {reason}", reason=reason, resume_after=self.outage_s)
-        if not submits:
+        if outage == "all":
             self.gone = self.gone or pause
         self.pause(pause)
-
-    def _plan(self, side: Action | None, now: float) -> None:
-        self._due[side] = self._soonest(side, now + FIRST_TRIAL_S)
-
-    def _soonest(self, side: Action | None, at: float) -> float:
-        return max(at, self._tried.get(side, _NEVER) + TRIAL_S)
 
     async def _change(self, *, until: float | None) -> None:
         """Wait until something may be different, for instance the time."""

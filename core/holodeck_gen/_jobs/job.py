@@ -77,6 +77,8 @@ class Job:
     key: PartKey
     provider: Provider
     account: Account
+    #: The provider's `quota_key`, and the job slots that go with it.
+    quota: str
     gate: Gate
     settings: Settings
     reports: JobReports
@@ -144,7 +146,7 @@ class Job:
         place = partial(self.gate.slot, key=self.key.submit_key, priority=priority, group=group)
         self._next_slot = place
         while True:
-            self.account.check()
+            self.account.check(self.quota)
             if self._slot is None and self.berth:
                 self._slot = self.berth.take()
             with self.reports.stage("wait", began=waits_since):

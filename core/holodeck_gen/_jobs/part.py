@@ -193,7 +193,7 @@ class PartRunner:
             self._unstored = 0
             return part
         except GenerationError as error:
-            job.account.consider(error)
+            job.account.consider(error, job.quota)
             if isinstance(error, ConfigError):
                 # It would end all others in the same way; mended, they can still be made.
                 self.accounts.pause(PausedError(f"paused: {error}", reason=str(error)))
@@ -329,6 +329,7 @@ class PartRunner:
             key=key,
             provider=life.provider,
             account=account,
+            quota=life.provider.quota_key(share.task),
             gate=account.gate(life.provider, share.task),
             settings=self.settings,
             reports=JobReports(key=key, provider=life.provider.name, events=self.events),

@@ -70,7 +70,7 @@ class Submitter:
             job.check_health()
             with await self._leave(job, cost):
                 # The account may have been paused while this waited for its slot or its turn.
-                job.account.check()
+                job.account.check(job.quota)
                 return await finish(asyncio.ensure_future(self._send_and_record(job, request)))
 
         def on_retry(error: RetryableError, wait_s: float) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import attrs
 
+from holodeck_gen._pacing.lane import Book, Lane, OwnBook
 from holodeck_gen.errors import ThrottledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 #: Times the interval that the rate asks for: requests reach the service some milliseconds
 #: earlier or later than they were sent, and it may count per second.
@@ -32,33 +35,10 @@ LOWEST_RATE = 1 / 30
 LONGEST_HOLD_S = 60.0
 
 
-@attrs.define(eq=False)
-class _Line:
-    """Lets through one after the other, first come, first served."""
-
-    due: float = float("-inf")
-    _lock: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
-
-    async def wait(self, earliest: Callable[[float, float], float], spare_s: float) -> float:
-        """Wait for the turn.
-
-        Args:
-            earliest: When it may be, from when the last one was due and from the time now.
-            spare_s: Seconds that one who wakes up late may be ahead of time at the next turn.
-
-        Returns:
-            Loop time.
-        """
-        clock = asyncio.get_running_loop().time
-        # One sleeps, the others queue: a waiter costs nothing until it is its turn.
-        async with self._lock:
-            due = now = clock()
-            while (at := earliest(self.due, now)) > now:
-                due = at
-                await asyncio.sleep(at - now)
-                now = clock()
-            self.due = max(due, now - spare_s)
-            return now
+#: Seconds for which the lowest documented rate counts of those who share an account.
+LOWEST_S = 60.0
+#: Seconds until it is tried again to reach what others have locked.
+LOOK_AGAIN_S = 0.01
 
 
 @attrs.define(eq=False)
@@ -66,26 +46,25 @@ class Pace:
     """Spaces requests evenly as they are sent, with no catching up after a pause.
 
     Args:
-        documented: Requests a second that the service allows; None where it does not say.
+        documented: Requests a second that the service allows; None where it does not say. Of
+            those who share a lane the lowest counts.
+        book: Keeps what was sent, for all who send together.
 
     Attributes:
         count: Requests sent so far.
     """
 
     documented: float | None
+    book: Book = attrs.field(factory=OwnBook)
     count: int = attrs.field(default=0, init=False)
-    _tokens: _Line = attrs.field(factory=_Line, init=False)
-    _departures: _Line = attrs.field(factory=_Line, init=False)
-    _sent: deque[float] = attrs.field(factory=deque, init=False)
-    _closed_until: float = attrs.field(default=float("-inf"), init=False)
-    _cut_at: float = attrs.field(default=float("-inf"), init=False)
-    _cut_to: float | None = attrs.field(default=None, init=False)
-    _doubling_s: float = attrs.field(default=DOUBLING_S, init=False)
+    # One sleeps, the others queue: a waiter costs nothing until it is its turn.
+    _tokens: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _departures: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
 
     @property
     def rate(self) -> float | None:
         """Requests a second that are allowed now; None where nothing limits them."""
-        return self._rate(asyncio.get_running_loop().time())
+        return self._rate(self.book.lane, _now())
 
     async def turn(self) -> float:
         """Wait until one request may be sent, and return that loop time."""
@@ -97,75 +76,147 @@ class Pace:
 
         For a request that is recorded before it is sent: no more are recorded than have a token.
         """
-        await self._tokens.wait(self._next_token, self._spare_s)
+        async with self._tokens:
+            # Others who share the lane have theirs before and after it, so all come to send.
+            at = await self._change(self._reserve)
+            try:
+                while (wait_s := at - _now()) > 0:
+                    await asyncio.sleep(wait_s)
+                    # A hold is obeyed by those that already wait.
+                    at = await self._change(partial(self._postpone, at))
+            except BaseException:
+                self.book.note(partial(self._give_back, at))
+                raise
 
     async def departure(self) -> float:
         """Wait out what is left of the pace, and return the loop time; then send at once."""
         # What happens between token and sending takes a varying time, so tokens that are far
         # enough apart do not yet make requests that are. Not held: what is recorded as on its
         # way should not stay so for long.
-        now = await self._departures.wait(self._next_departure, self._spare_s)
-        self._sent.append(now)
-        self.count += 1
-        while self._sent[0] < now - max(WINDOW_S, self._window_s(now)):
-            self._sent.popleft()
-        return now
+        async with self._departures:
+            waited = False
+            while True:
+                left, at = await self._change(partial(self._depart, waited=waited))
+                if left:
+                    self.count += 1
+                    return at
+                waited = True
+                await asyncio.sleep(at - _now())
 
     def hold(self, seconds: float) -> None:
         """No request for so long: the provider asked for it."""
-        now = asyncio.get_running_loop().time()
-        self._closed_until = max(self._closed_until, now + min(seconds, LONGEST_HOLD_S))
+        until = _now() + min(seconds, LONGEST_HOLD_S)
+
+        def close(lane: Lane) -> None:
+            lane.closed_until = max(lane.closed_until, until)
+
+        self.book.note(close)
 
     def heard(self, error: Exception, sent: float) -> None:
         """Obey a refusal of a request that was sent at loop time `sent`; ignore other errors."""
         if not isinstance(error, ThrottledError):
             return
         self.hold(WINDOW_S if error.retry_after is None else error.retry_after)
-        if sent < self._cut_at + WINDOW_S:
+        self.book.note(partial(self._cut, sent))
+
+    def _cut(self, sent: float, lane: Lane) -> None:
+        if sent < lane.cut_at + WINDOW_S:
             return
-        now = asyncio.get_running_loop().time()
-        rate = self._rate(now)
+        now = _now()
+        rate = self._rate(lane, now)
         if rate is None:
-            rate = float(max(1, sum(1 for at in self._sent if at >= now - WINDOW_S)))
-        self._cut_to = max(CUT * rate, min(LOWEST_RATE, rate))
-        self._cut_at = now
-        self._doubling_s = min(LONGEST_DOUBLING_S, max(DOUBLING_S, DOUBLING_REQUESTS / rate))
+            rate = float(max(1, sum(1 for at in lane.sent if at >= now - WINDOW_S)))
+        lane.cut_to = max(CUT * rate, min(LOWEST_RATE, rate))
+        lane.cut_at = now
+        lane.doubling_s = min(LONGEST_DOUBLING_S, max(DOUBLING_S, DOUBLING_REQUESTS / rate))
 
-    def _rate(self, now: float) -> float | None:
-        if self._cut_to is None:
-            return self.documented
-        doublings = min((now - self._cut_at) / self._doubling_s, 32.0)
-        rate: float = self._cut_to * 2.0**doublings
-        return rate if self.documented is None else min(rate, self.documented)
+    async def _change(self, step: Callable[[Lane], T]) -> T:
+        while True:
+            answer = self.book.change(step)
+            if answer is not None:
+                return answer
+            # Another process has the file, and nobody tells when it lets go.
+            await asyncio.sleep(LOOK_AGAIN_S)
 
-    def _spacing_s(self, now: float) -> float:
-        rate = self._rate(now)
+    def _reserve(self, lane: Lane) -> float:
+        """When the next token is due."""
+        now = _now()
+        self._agree(lane, now)
+        lane.token = max(lane.token + self._spacing_s(lane, now), lane.closed_until, now)
+        return lane.token
+
+    def _postpone(self, at: float, lane: Lane) -> float:
+        """When the token that was due at `at` may be had by what is known now."""
+        if lane.closed_until <= at:
+            return at
+        if lane.token == at:
+            lane.token = lane.closed_until
+            return lane.token
+        return self._reserve(lane)
+
+    def _give_back(self, at: float, lane: Lane) -> None:
+        """Let the next one have a token that nobody waits for any more."""
+        if lane.token == at:
+            lane.token -= self._spacing_s(lane, _now())
+
+    def _depart(self, lane: Lane, *, waited: bool) -> tuple[bool, float]:
+        """Let a request leave: whether it does, and since or until when."""
+        now = _now()
+        self._agree(lane, now)
+        due = self._next_departure(lane, now)
+        if due > now:
+            return False, due
+        # Timers are late by about a millisecond, which must not add up.
+        spare_s = max(0.005, self._spacing_s(lane, now) / 2)
+        lane.departure = max(due, now - spare_s) if waited else now
+        lane.sent.append(now)
+        while lane.sent[0] < now - max(WINDOW_S, self._window_s(lane, now)):
+            lane.sent.popleft()
+        return True, now
+
+    def _agree(self, lane: Lane, now: float) -> None:
+        """Whoever knows of a lower rate than the others may be right."""
+        if self.documented is None:
+            return
+        fresh = lane.lowest is not None and now < lane.lowest_at + LOWEST_S
+        if not fresh or lane.lowest is None or self.documented <= lane.lowest:
+            lane.lowest, lane.lowest_at = self.documented, now
+
+    def _rate(self, lane: Lane, now: float) -> float | None:
+        documented = self.documented
+        if documented is not None and lane.lowest is not None:
+            fresh = now < lane.lowest_at + LOWEST_S
+            documented = min(documented, lane.lowest) if fresh else documented
+        if lane.cut_to is None:
+            return documented
+        doublings = min((now - lane.cut_at) / lane.doubling_s, 32.0)
+        rate: float = lane.cut_to * 2.0**doublings
+        return rate if documented is None else min(rate, documented)
+
+    def _spacing_s(self, lane: Lane, now: float) -> float:
+        rate = self._rate(lane, now)
         return SLACK / rate if rate else 0.0
 
-    def _window(self, rate: float) -> int:
-        """How many requests are counted together: as many as come in about a second."""
-        return max(1, int(rate + 1e-9))
+    def _window_s(self, lane: Lane, now: float) -> float:
+        rate = self._rate(lane, now)
+        return _window(rate) * SLACK / rate if rate else 0.0
 
-    def _window_s(self, now: float) -> float:
-        rate = self._rate(now)
-        return self._window(rate) * SLACK / rate if rate else 0.0
-
-    @property
-    def _spare_s(self) -> float:
-        # Timers are late by about a millisecond, which must not add up.
-        return max(0.005, self._spacing_s(asyncio.get_running_loop().time()) / 2)
-
-    def _next_token(self, last: float, now: float) -> float:
-        # The hold is seen by those that already wait.
-        return max(last + self._spacing_s(now), self._closed_until)
-
-    def _next_departure(self, last: float, now: float) -> float:
-        rate = self._rate(now)
+    def _next_departure(self, lane: Lane, now: float) -> float:
+        rate = self._rate(lane, now)
         if rate is None:
             return now
-        earliest = last + SLACK / rate
-        count = self._window(rate)
-        if len(self._sent) >= count:
+        earliest = lane.departure + SLACK / rate
+        count = _window(rate)
+        if len(lane.sent) >= count:
             # By when they were really sent: a loop that stood still must not send a burst.
-            earliest = max(earliest, self._sent[-count] + self._window_s(now))
+            earliest = max(earliest, lane.sent[-count] + self._window_s(lane, now))
         return earliest
+
+
+def _window(rate: float) -> int:
+    """How many requests are counted together: as many as come in about a second."""
+    return max(1, int(rate + 1e-9))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

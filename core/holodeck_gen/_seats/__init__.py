@@ -1,1 +1,1 @@
-"""Job slots that several studios and processes of one machine take from one account."""
+"""What several studios and processes of one machine take from one account: slots, and rates."""

@@ -1,4 +1,4 @@
-"""The file in which an account's job slots are kept: one row for each that is taken."""
+"""The file of an account: a row for each job slot that is taken, and one for each action's rate."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ _SCHEMA = """
         jobs INTEGER NOT NULL,
         longest_s REAL NOT NULL,
         before_s REAL NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS lanes (
+        action TEXT PRIMARY KEY,
+        seen REAL NOT NULL,
+        token REAL NOT NULL,
+        departure REAL NOT NULL,
+        closed_until REAL NOT NULL,
+        cut_at REAL NOT NULL,
+        cut_to REAL,
+        doubling_s REAL NOT NULL,
+        lowest REAL,
+        lowest_at REAL NOT NULL,
+        sent BLOB NOT NULL
     ) WITHOUT ROWID;
 """
 
@@ -156,7 +169,7 @@ def tell_unshared(path: Path, error: Exception) -> None:
         "slots.not_shared",
         path=str(path),
         error=str(error),
-        hint="jobs of other runs are not counted; work in one at a time",
+        hint="jobs and requests of other runs are not counted; work in one at a time",
     )
 
 

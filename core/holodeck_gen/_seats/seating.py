@@ -18,15 +18,17 @@ from holodeck_gen._journal.ownership import Lock, network_file_system
 from holodeck_gen._journal.place import slots_folder
 from holodeck_gen._log import Logger
 from holodeck_gen._model.task import Task
+from holodeck_gen._pacing.lane import Book, OwnBook
 from holodeck_gen._seats.account import AccountSeats, LeftJob, gate_of
 from holodeck_gen._seats.file import SeatFile, begin_owner, end_owner, tell_unshared
 from holodeck_gen._seats.own import OwnSeats, Seats
+from holodeck_gen._seats.rates import SharedBook
 from holodeck_gen._seats.shared import SharedSeats
 from holodeck_gen.errors import StorageError
 
 if TYPE_CHECKING:
     from holodeck_gen._journal.rows import Rows
-    from holodeck_gen._model.provider import Limits, Provider
+    from holodeck_gen._model.provider import Action, Limits, Provider
 
 _log = Logger("holodeck_gen.seating")
 
@@ -82,6 +84,11 @@ class Seating:
             return OwnSeats(timeout_s)
         gate = gate_of(provider.quota_key(task))
         return SharedSeats(account=account, gate=gate, timeout_s=timeout_s)
+
+    def book(self, provider: Provider, action: Action) -> Book:
+        """What is known of the account's requests of one sort."""
+        account = self.account(provider)
+        return OwnBook() if account is None else SharedBook(file=account.file, action=action)
 
     def account(self, provider: Provider) -> AccountSeats | None:
         """What is known of the account's slots; None where they are not shared. Blocks.

@@ -7,7 +7,6 @@ There is no book beside the journal: each part's row says what it may cost or ha
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
 
 import attrs
 
@@ -45,8 +44,9 @@ class Budget:
     _held: Totals = attrs.field(factory=Totals, init=False)
     _estimated: bool = attrs.field(default=False, init=False)
     _unpriced: int = attrs.field(default=0, init=False)
-    _least: Decimal | None = attrs.field(default=None, init=False)
-    _waiting: list[asyncio.Future[None]] = attrs.field(factory=list, init=False)
+    #: First come, first served: else cheap jobs would use up what a dear one waits for.
+    _line: asyncio.Lock = attrs.field(factory=asyncio.Lock, init=False)
+    _turn: asyncio.Future[None] | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         if self.limit is None:
@@ -90,30 +90,41 @@ class Budget:
                 f" ({money(price)}); there is no rate between them here"
             )
 
-    def see(self, price: Cost) -> None:
-        """Know of a job that is going to be submitted: while it has room, the run goes on."""
-        if self._fits_alone(price) and (self._least is None or price.amount < self._least):
-            self._least = price.amount
-
     async def set_aside(self, price: Cost) -> None:
         """Set `price` aside; wait where jobs that have not ended may leave room for it.
 
+        Jobs that come later wait behind it.
+
         Raises:
-            BudgetExceededError: It does not fit, but other tasks may.
-            PausedError: The budget is reached.
+            BudgetExceededError: It is dearer than the whole budget.
+            PausedError: The budget is reached: this one or one before it does not fit.
         """
-        while self.limit is not None and price.amount:
-            if self.paused is not None:
-                raise PausedError(str(self.paused), reason=self.paused.reason)
-            spent = self._spent.of(self.limit.currency)
-            if spent + self._held.of(self.limit.currency) + price.amount <= self.limit.amount:
-                break
-            if spent + price.amount > self.limit.amount:
-                raise self._reached(price, self.limit)
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            await turn
-        self._held.add(price)
+        if self.limit is None or not price.amount:
+            self._held.add(price)
+            return
+        if price.amount > self.limit.amount:
+            raise BudgetExceededError(
+                f"it costs {money(price)}, more than the whole budget of {money(self.limit)};"
+                " a larger one goes on with it"
+            )
+        async with self._line:
+            while not self._has_room(price, self.limit):
+                self._turn = asyncio.get_running_loop().create_future()
+                await self._turn
+            self._held.add(price)
+
+    def _has_room(self, price: Cost, limit: Cost) -> bool:
+        """Whether it fits now; False where it may fit later.
+
+        Raises:
+            PausedError: Neither.
+        """
+        if self.paused is not None:
+            raise PausedError(str(self.paused), reason=self.paused.reason)
+        spent = self._spent.of(limit.currency)
+        if spent + price.amount > limit.amount:
+            raise self._reached(price, limit)
+        return spent + self._held.of(limit.currency) + price.amount <= limit.amount
 
     def take_over(self, cost: Cost | None) -> None:
         """Set aside what an earlier run has spent on a job that has not ended."""
@@ -155,20 +166,9 @@ class Budget:
             f"the provider charges {charged.currency}, and the budget is in {self.limit.currency}"
         )
 
-    def _reached(self, price: Cost, limit: Cost) -> BudgetExceededError | PausedError:
+    def _reached(self, price: Cost, limit: Cost) -> PausedError:
         spent = attrs.evolve(limit, amount=self._spent.of(limit.currency))
         held = attrs.evolve(limit, amount=self._held.of(limit.currency))
-        left = limit.amount - spent.amount
-        if not self._fits_alone(price):
-            return BudgetExceededError(
-                f"it costs {money(price)}, more than the whole budget of {money(limit)};"
-                " a larger one goes on with it"
-            )
-        if self._least is not None and self._least <= left:
-            return BudgetExceededError(
-                f"it costs {money(price)}, more than what is left of the budget:"
-                f" {money(spent)} of {money(limit)} are spent; a larger one goes on with it"
-            )
         running = f", {money(held)} in flight" if held.amount else ""
         return self._pause(
             f"the budget of {money(limit)} is reached: {money(spent)} spent{running}, and the"
@@ -182,11 +182,6 @@ class Budget:
         self._wake()
         return self.paused
 
-    def _fits_alone(self, price: Cost) -> bool:
-        return self.limit is None or price.amount <= self.limit.amount
-
     def _wake(self) -> None:
-        for turn in self._waiting:
-            if not turn.done():
-                turn.set_result(None)
-        self._waiting.clear()
+        if self._turn is not None and not self._turn.done():
+            self._turn.set_result(None)

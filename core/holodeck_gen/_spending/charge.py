@@ -35,8 +35,6 @@ class Charge:
             ConfigError: There is a limit, and the price cannot be counted.
         """
         self.budget.check(self.price, what=self.what)
-        if self.price is not None:
-            self.budget.see(self.price)
 
     def take_over(self) -> None:
         """Go on with a submit that an earlier run has sent."""

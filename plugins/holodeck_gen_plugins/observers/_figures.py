@@ -75,7 +75,9 @@ class Figures:
             "slots_allowed_seconds", "Slot-seconds that might have been, with work.", *_SLOTS
         )
         self.cost = counter("cost", "What jobs cost, by currency.", "provider", "currency")
-        self.paused = gauge("account_paused", "1 where nothing more is submitted.", "account")
+        self.paused = gauge(
+            "account_paused", "1 where nothing more is submitted, at least of one quota.", "account"
+        )
         self.dropped = counter("events_dropped", "Events that came too fast to be counted.")
 
     @classmethod

@@ -46,6 +46,7 @@ class Verdict:
         final: Whether such an answer ends the matter although it does not prove that: the work
             was done, or refused half-way, and there is no job to ask after.
         retry_after: Seconds to wait where the service does not say.
+        quota_only: Of `BillingError`: whether other models of the account are not concerned.
         advice: What to do, for the message.
     """
 
@@ -54,6 +55,7 @@ class Verdict:
     not_created: bool
     final: bool = False
     retry_after: float | None = None
+    quota_only: bool = False
     advice: str = ""
 
     @property
@@ -85,16 +87,18 @@ _AUTH = Verdict(
 _STALE = attrs.evolve(_AUTH, advice="set this machine's clock")
 _TOKEN = attrs.evolve(_AUTH, advice="get new temporary credentials")
 _ADDRESS = attrs.evolve(_AUTH, advice="this machine's address is not allowed to use the account")
-#: Billing, because it ends the service for the whole account and not for one task.
+#: Billing, because it ends the service for the whole account or model and not for one task.
 _RETIRED = Verdict(
     meaning="retired",
     error=BillingError,
     not_created=True,
     advice=f"the service has retired this interface; {TOKENHUB_ADVICE}",
 )
+#: An action is one model's, or those of one kind.
+_RETIRED_ACTION = attrs.evolve(_RETIRED, quota_only=True)
 #: Likewise: tasks are only sent for models that the tables know, so it is gone for all of them.
 NO_MODEL = attrs.evolve(
-    _RETIRED, advice="the service has no such model any more; choose another one"
+    _RETIRED_ACTION, advice="the service has no such model any more; choose another one"
 )
 _BILLING = Verdict(
     meaning="billing",
@@ -102,6 +106,9 @@ _BILLING = Verdict(
     not_created=True,
     advice="check credit, resource packs and whether the service is activated in the console",
 )
+#: Packs and free quotas are bought or given for one model; of others nothing is known, and a
+#: refusal that tells costs nothing.
+_PACK = attrs.evolve(_BILLING, quota_only=True)
 _PROMPT = Verdict(
     meaning="moderation",
     error=ContentRejectedError,
@@ -155,7 +162,8 @@ CODES: dict[str, Verdict] = {
     "AuthFailure.TokenFailure": _TOKEN,
     "UnauthorizedOperation": _AUTH,
     **_rows(_ADDRESS, "IpInBlacklist IpNotInWhitelist"),
-    **_rows(_RETIRED, "ActionOffline InvalidAction NoSuchVersion NoSuchProduct"),
+    **_rows(_RETIRED_ACTION, "ActionOffline InvalidAction"),
+    **_rows(_RETIRED, "NoSuchVersion NoSuchProduct"),
     **_rows(
         _REFUSED,
         "InvalidParameter InvalidParameterValue MissingParameter UnknownParameter InvalidRequest"
@@ -183,16 +191,15 @@ CODES: dict[str, Verdict] = {
     **_rows(_PROMPT, "TextIllegalDetected ImageIllegalDetected", prefix="OperationDenied."),
     **_rows(_PICTURE, "GenerateImageFailed ModerationFailed", prefix="FailedOperation."),
     **_rows(_BILLING, "InArrears LowBalance StopUsing NotExist", prefix="ResourceUnavailable."),
+    "ResourcesSoldOut.ChargeStatusException": _BILLING,
+    "ResourceInsufficient.ChargeResourceExhaust": _PACK,
     **_rows(
         _BILLING,
-        "ResourcesSoldOut.ChargeStatusException ResourceInsufficient.ChargeResourceExhaust",
-    ),
-    **_rows(
-        _BILLING,
-        "ServiceNotActivated ServiceStop ServiceStopArrears FreeResourcePackExhausted"
-        " ResourcePackExhausted UserUnAuthError PartnerAccountUnSupport SetPayModeExceed",
+        "ServiceNotActivated ServiceStop ServiceStopArrears UserUnAuthError"
+        " PartnerAccountUnSupport SetPayModeExceed",
         prefix="FailedOperation.",
     ),
+    **_rows(_PACK, "FreeResourcePackExhausted ResourcePackExhausted", prefix="FailedOperation."),
 }
 
 #: For codes that are in no list; none of these is the beginning of another.
@@ -215,7 +222,8 @@ PREFIXES: dict[str, Verdict] = {
 TOKENHUB_CODES: dict[str, Verdict] = {
     **_rows(_REFUSED, f"400001 400002 {TOKENHUB_UNKNOWN} invalid_request_error"),
     **_rows(_AUTH, "401002 403001 403002 403005 authentication_error permission_error"),
-    **_rows(_BILLING, "401007 401008 403004 FREE_QUOTA_EXHAUSTED"),
+    **_rows(_BILLING, "401007 401008 403004"),
+    "FREE_QUOTA_EXHAUSTED": _PACK,
     **_rows(_THROTTLED, "429001 rate_limit_error"),
     **_rows(_PICTURE, "451001 content_filter content_filter_error"),
     **_rows(_FAILING, "502001 upstream_error"),

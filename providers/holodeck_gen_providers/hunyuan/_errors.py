@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from holodeck_gen.errors import (
+    BillingError,
     ContentRejectedError,
     JobFailedError,
     ProviderError,
@@ -56,6 +57,8 @@ class Fault:
             "provider": provider,
             "job_id": job_id,
         }
+        if issubclass(self.verdict.error, BillingError):
+            facts["quota_only"] = self.verdict.quota_only
         if issubclass(self.verdict.error, RetryableError):
             facts["retry_after"] = self.retry_after or self.verdict.retry_after
         return self.verdict.error("; ".join(words), **facts)
