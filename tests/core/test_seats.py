@@ -40,6 +40,7 @@ class Account:
 
     folder: Path
     now: float = 1_000_000.0
+    files: list[SeatFile] = attrs.field(factory=list, init=False)
     _names: Iterator[str] = attrs.field(
         factory=lambda: (f"owner-{i}" for i in itertools.count()), init=False
     )
@@ -52,8 +53,10 @@ class Account:
         """One more that takes part."""
         owner = next(self._names)
         lock = begin_owner(self.folder, owner)
+        file = SeatFile.open(self.path)
+        self.files.append(file)
         account = AccountSeats(
-            file=SeatFile.open(self.path),
+            file=file,
             owners=self.folder,
             owner=owner,
             journal=journal,
@@ -97,8 +100,11 @@ class Studio:
 
 
 @pytest.fixture
-def account(tmp_path: Path) -> Account:
-    return Account(tmp_path)
+def account(tmp_path: Path) -> Iterator[Account]:
+    account = Account(tmp_path)
+    yield account
+    for file in account.files:
+        file.close()
 
 
 class TestTaking:
