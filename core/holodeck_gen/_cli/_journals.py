@@ -67,7 +67,7 @@ def status(*, out: str | None, given: Given, voice: Voice) -> None:
 @setting_options
 @voice_options
 def audit(*, out: str | None, no_hashes: bool, salvage: bool, given: Given, voice: Voice) -> None:
-    """List unfinished paid jobs, submits without an answer and files that have changed.
+    """List unfinished paid jobs, lost results, submits without an answer and changed files.
 
     \b
     Examples:
@@ -97,6 +97,8 @@ def audit(*, out: str | None, no_hashes: bool, salvage: bool, given: Given, voic
         voice.note("nothing to see")
     if "job" in kinds:
         voice.note(f"get what is paid for with: holodeck-gen collect {out or ''}".rstrip())
+    if "gone" in kinds:
+        voice.note("what is gone, run makes anew and pays for again with: --pay-again ID")
     unpaid = SOME_FAILED if kinds else DONE
     click.get_current_context().exit(RESUMABLE if kinds - {"file"} else unpaid)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import attrs
 
 from holodeck_gen._journal import file, ownership
+from holodeck_gen._journal.gone import is_gone
 from holodeck_gen._journal.journal import Pause
 from holodeck_gen._journal.rows import PAUSED, Rows, is_kept
 from holodeck_gen._journal.steps import IN_WORK
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
     from holodeck_gen._journal.journal import Entry, PartRecord
 
-#: ``job``: paid for and not finished; ``uncertain``: perhaps paid for; ``file``: finished and
-#: no longer what it was.
-Kind: TypeAlias = Literal["job", "uncertain", "file"]
+#: ``job``: paid for and not finished; ``gone``: paid for, and what it made can no longer be had;
+#: ``uncertain``: perhaps paid for; ``file``: finished and no longer what it was.
+Kind: TypeAlias = Literal["job", "gone", "uncertain", "file"]
 
 
 #: What is worth saving of a damaged journal: tables, their order, and columns.
@@ -186,6 +187,17 @@ def owes(journal: Path) -> bool:
         return True
 
 
+def gone(journal: Path) -> list[str]:
+    """Keys of tasks that failed because what they were paid for can no longer be had, in order.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    with reading(journal) as rows:
+        failed = [entry for entry in rows.kept() if entry.state == "failed"]
+        return [each.key for each in failed if any(map(is_gone, each.parts.values()))]
+
+
 def sidecar_of(journal: Path) -> bool:
     """Whether the last run of `journal` wanted sidecars.
 
@@ -283,9 +295,18 @@ def _of_part(entry: Entry, part: PartRecord, now: float) -> Finding | None:
             job_id=job_id,
             problem="a submit had no answer; there may be a job that is billed",
         )
-    unfetched = bool(part.outputs) if part.state == "stored" else not part.files
     if part.state not in IN_WORK and not is_kept(part):
         return None
+    if is_gone(part):
+        return Finding(
+            kind="gone",
+            task=entry.key,
+            state=part.state,
+            provider=provider,
+            job_id=job_id,
+            problem=f"paid for, and what it made can no longer be had ({part.error})",
+        )
+    unfetched = bool(part.outputs) if part.state == "stored" else not part.files
     expires = part.expires_at
     return Finding(
         kind="job",

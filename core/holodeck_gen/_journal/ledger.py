@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._journal.gone import is_gone
 from holodeck_gen._journal.journal import Entry, PartKey, Retry, TaskState
 from holodeck_gen._journal.match import Occurrences
 from holodeck_gen._journal.rows import KEPT, REPLACED, Rows, files_text
@@ -238,7 +239,7 @@ class Ledger:
             self._bring_back(*before, key)
             number, _, state, ending, _ = self._known(key)
         settled = state == "done" or (
-            state == "failed" and not retry.failed and not self._has_files(number)
+            state == "failed" and not retry.of_failed(key) and not self._has_files(number)
         )
         if settled and number not in self._adopted:
             return Entry(
@@ -315,7 +316,10 @@ class Ledger:
     def _reopen(self, number: int, key: str, retry: Retry) -> None:
         # What was fetched, or can be fetched, is never paid for again, so it is tried again.
         now = self.clock()
-        if retry.failed:
+        failed = retry.of_failed(key)
+        if key in retry.pay_again:
+            self._give_up(key)
+        if failed:
             self.connection.execute(
                 f"UPDATE parts SET {SINK} WHERE task = ? AND state = 'failed'"
                 " AND files IS NULL AND outputs IS NULL",
@@ -329,7 +333,7 @@ class Ledger:
             " WHEN outputs IS NOT NULL THEN 'finished' ELSE 'admitted' END"
             " WHERE task = ? AND state = 'failed'"
             " AND (? OR files IS NOT NULL OR outputs IS NOT NULL)",
-            (now, number, retry.failed),
+            (now, number, failed),
         )
         self.connection.execute(
             "UPDATE tasks SET state = 'open', outcome = NULL, ended_at = NULL"
@@ -342,6 +346,17 @@ class Ledger:
                 " WHERE task = ? AND state = 'uncertain'",
                 (now, number),
             )
+
+    def _give_up(self, key: str) -> None:
+        """Leave what the jobs of `key` made and nobody can have; then it counts as never made."""
+        entry = self.rows.entry(key)
+        assert entry is not None
+        self.connection.executemany(
+            # The files of a stored part tell which of its pictures it has.
+            "UPDATE parts SET outputs = NULL, expires_at = NULL,"
+            " files = iif(state = 'failed', NULL, files) WHERE task = ? AND part = ?",
+            [(entry.number, index) for index, part in entry.parts.items() if is_gone(part)],
+        )
 
     def _watch(self, entry: Entry) -> Entry:
         self._states[entry.number] = {i: part.state for i, part in entry.parts.items()}
