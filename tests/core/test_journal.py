@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import strategies as st
@@ -14,6 +15,9 @@ from holodeck_gen._journal.journal import Entry, Retry
 from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen._journal.steps import FOLLOWS, PartState, Step
 from holodeck_gen.errors import InvalidTaskError, JobFailedError, JournalError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ERROR = JobFailedError("why")
 STEPS: tuple[Step, ...] = (
