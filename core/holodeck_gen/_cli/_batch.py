@@ -49,7 +49,7 @@ class Batch:
         check: What the first pass found.
         estimate: What it saw that prices depend on.
         retry_failed: Whether what failed before is tried again.
-        pay_again: Keys of tasks that are tried again, whatever was paid for them.
+        pay_again: Keys of failed tasks that are, and are paid for again where all is gone.
         from_failed: Whether the tasks are those of the folder's own ``failed.jsonl``.
         command: What to type to go on.
         limit: How many tasks to begin at most.
