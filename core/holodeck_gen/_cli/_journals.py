@@ -18,6 +18,7 @@ from holodeck_gen._cli._voice import emit_json
 from holodeck_gen._cli._where import journals as find_journals
 from holodeck_gen._collect import Collector, dismiss
 from holodeck_gen._journal import audit as auditing
+from holodeck_gen._journal import salvage as salvaging
 from holodeck_gen._model.codec import to_json
 from holodeck_gen._model.money import moneys
 from holodeck_gen._model.remote import is_remote
@@ -82,7 +83,7 @@ def audit(*, out: str | None, no_hashes: bool, salvage: bool, given: Given, voic
     kinds: set[str] = set()
     for journal in journals:
         if salvage:
-            for row in auditing.salvage(journal):
+            for row in salvaging.salvage(journal):
                 emit_json(row)
             continue
         for finding in auditing.audit(journal, now=time.time(), hashes=not no_hashes):

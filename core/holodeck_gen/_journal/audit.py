@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
-import sqlite3
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
@@ -22,7 +19,7 @@ from holodeck_gen._model.codec import from_json
 from holodeck_gen._model.money import Spending, parse_money
 from holodeck_gen._model.remote import is_remote
 from holodeck_gen._plugins.store import StoreNote
-from holodeck_gen.errors import JournalCorruptError, JournalError
+from holodeck_gen.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +29,6 @@ if TYPE_CHECKING:
 #: ``job``: paid for and not finished; ``gone``: paid for, and what it made can no longer be had;
 #: ``uncertain``: perhaps paid for; ``file``: finished and no longer what it was.
 Kind: TypeAlias = Literal["job", "gone", "uncertain", "file"]
-
-
-#: What is worth saving of a damaged journal: tables, their order, and columns.
-_SALVAGED = (
-    ("tasks", "number", ("key", "state", "task", "outcome")),
-    ("parts", "task", ("task", "part", "state", "job", "files")),
-)
 
 
 @attrs.frozen(kw_only=True)
@@ -233,30 +223,6 @@ def audit(journal: Path, *, now: float, hashes: bool = True) -> Iterator[Finding
                     )
 
 
-def salvage(journal: Path) -> Iterator[dict[str, Any]]:
-    """Whatever can still be read of a damaged journal's tasks and jobs; addresses stripped.
-
-    Raises:
-        JournalError: There is none.
-        JournalCorruptError: Nothing can be read at all.
-    """
-    if not journal.is_file():
-        raise JournalError(f"there is no journal {journal}")
-    with tempfile.TemporaryDirectory(prefix="holodeck-gen-") as folder:
-        # A copy, because only a connection that may write reads the log that belongs to it.
-        copy = Path(folder, file.JOURNAL)
-        for ending in ("", "-wal"):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(f"{journal}{ending}", f"{copy}{ending}")
-        with contextlib.closing(sqlite3.connect(copy)) as connection:
-            try:
-                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            except sqlite3.DatabaseError as error:
-                raise JournalCorruptError(f"nothing of {journal} can be read: {error}") from error
-            for table, order, columns in _SALVAGED:
-                yield from _salvage(connection, table, order, columns)
-
-
 def _output(rows: Rows, journal: Path) -> str:
     kept = rows.meta("output") or "."
     return kept if is_remote(kept) else str(journal.parent / kept)
@@ -330,18 +296,3 @@ def _damage(artifact: Artifact) -> str | None:
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
     return None if found == artifact.sha256 else "it has been changed"
-
-
-def _salvage(
-    connection: sqlite3.Connection, table: str, order: str, columns: tuple[str, ...]
-) -> Iterator[dict[str, Any]]:
-    """Rows in both directions, until a damaged page stops each."""
-    seen: set[tuple[Any, ...]] = set()
-    for direction in ("ASC", "DESC"):
-        query = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order} {direction}"
-        with contextlib.suppress(sqlite3.DatabaseError):
-            for row in connection.execute(query):
-                if row in seen:
-                    return
-                seen.add(row)
-                yield {"table": table, **dict(zip(columns, row, strict=True))}
