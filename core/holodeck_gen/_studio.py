@@ -67,6 +67,8 @@ class AsyncStudio:
         retry_failed: Try again what failed in earlier runs.
         retry_uncertain: Submit again where a submit had no answer, or only tasks with these
             keys. May pay twice.
+        pay_again: Keys of failed tasks that are tried again, and paid for again where what
+            their jobs made can no longer be had.
         cache: A folder in which raw files are kept for other runs that ask for the same.
         cache_reuse: ``"reproducible"``: only where the seed decides what is made; ``"any"``:
             any earlier file for the same request is good enough.
@@ -112,6 +114,7 @@ class AsyncStudio:
         resume: Resume | None = None,
         retry_failed: bool = False,
         retry_uncertain: bool | Iterable[str] = False,
+        pay_again: Iterable[str] = (),
         cache: str | os.PathLike[str] | None = None,
         cache_reuse: CacheReuse | None = None,
         concurrency: int | str | None = None,
@@ -169,6 +172,7 @@ class AsyncStudio:
             retry=Retry(
                 failed=retry_failed,
                 uncertain=bool(retry_uncertain) if some else frozenset(retry_uncertain),  # type: ignore[arg-type]
+                pay_again=frozenset([pay_again] if isinstance(pay_again, str) else pay_again),
             ),
             cache=_cache(cache or config.get("cache"), cache_reuse or config.get("cache_reuse")),
             on_event=on_event,

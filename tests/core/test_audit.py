@@ -13,8 +13,9 @@ import pytest
 
 import holodeck_gen as hg
 from holodeck_gen._journal import steps
-from holodeck_gen._journal.audit import Finding, audit, output_of, providers_of, salvage, status
+from holodeck_gen._journal.audit import Finding, audit, output_of, providers_of, status
 from holodeck_gen._journal.journal import Entry, Plan, Retry
+from holodeck_gen._journal.salvage import salvage
 from holodeck_gen._journal.spool import RawFile
 from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen._scripted import PNG

@@ -15,12 +15,14 @@ from holodeck_gen._cli._exit import BAD_INPUT, DONE, RESUMABLE, SOME_FAILED
 from holodeck_gen._cli._run import _command
 from holodeck_gen._plugins.plugins import Plugins
 from holodeck_gen._scripted import Script
-from holodeck_gen.errors import BillingError, ContentRejectedError, ThrottledError
-from holodeck_gen.testing import ScriptedProvider
+from holodeck_gen.errors import BillingError, ContentRejectedError, DownloadError, ThrottledError
+from holodeck_gen.testing import PNG, ScriptedProvider
 from runs import CAT, DOG, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from holodeck_gen._scripted import ScriptedJob
 
 
 @pytest.fixture
@@ -294,6 +296,37 @@ class TestRetry:
         assert runs.jobs == 4
 
 
+class TestPayAgain:
+    def test_what_is_gone_is_told_with_how_to_have_it(
+        self, run: Callable[..., Result], runs: Runs
+    ) -> None:
+        class Forgetful(ScriptedProvider):
+            """What its first two jobs made is gone."""
+
+            def _end(self, job: ScriptedJob) -> hg.JobStatus:
+                number = list(self.jobs.values()).index(job)
+                address = hg.Url(url=f"https://r.example/{number}.png", expires_at=1e9)
+                return hg.JobStatus(phase="done", outputs=(address,))
+
+            async def fetch(self, url: hg.Url) -> bytes:
+                if url.url.endswith(("/0.png", "/1.png")):
+                    raise DownloadError("HTTP 403: the address has expired")
+                return PNG
+
+        runs.provider = Forgetful(default=Script(job_s=0))
+        tasks(CAT, DOG)
+        told = run("--retry-failed", code=SOME_FAILED).stderr
+        assert "2 failed because what their jobs made can no longer be had, 'cat' for" in told
+        found = invoke("audit", runs.folder, code=RESUMABLE)
+        assert "gone · cat · job job-0 of scripted · failed · paid for, and what it" in found.stdout
+        assert "--pay-again ID" in found.stderr
+        assert "collect" not in found.stderr
+        assert "1 failed because" in run("--pay-again", "dog", code=SOME_FAILED).stderr
+        assert runs.jobs == 3
+        assert "can no longer" not in run("--pay-again", "cat").stderr
+        assert runs.jobs == 4
+
+
 class TestPause:
     def test_its_reason_is_told_at_the_end_and_by_status_until_something_is_submitted(
         self, runs: Runs, run: Callable[..., Result]
@@ -329,6 +362,7 @@ class TestPause:
         ("--retry-uncertain", ""),
         ("--retry-uncertain cat --retry-uncertain=dog -v", "-v"),
         ("--retry-uncertain --retry-failed", "--retry-failed"),
+        ("--pay-again cat --pay-again=dog -v", "-v"),
         ("--on-uncertain resubmit", "--on-uncertain resubmit"),
     ],
 )

@@ -51,6 +51,17 @@ class Disk:
 
 
 @attrs.define
+class Counted(Disk):
+    """A disk that counts its commits."""
+
+    commits: int = 0
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        self.commits += statement == "COMMIT"
+        return Disk.execute(self, statement, *values)
+
+
+@attrs.define
 class World:
     """A journal on such a disk, and a task of it."""
 
@@ -166,3 +177,25 @@ def test_who_has_stopped_waiting_takes_nothing_from_the_others(tmp_path: Path) -
         return got
 
     assert asyncio.run(main()) == [True, False]
+
+
+def test_what_comes_with_the_next_turn_of_the_loop_is_written_along(tmp_path: Path) -> None:
+    async def main() -> None:
+        world = await world_in(tmp_path)
+        await world.journal.reserve(world.cat, "cat.png")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        disk = Counted(world.disk.connection, world.disk.runs)
+        assert isinstance(world.journal.commits, GroupCommit)
+        world.journal.commits.connection = disk  # type: ignore[assignment]
+
+        async def later(name: str, turns: int) -> None:
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            assert await world.journal.reserve(world.dog, name)
+
+        await asyncio.gather(later("a.png", 0), later("b.png", 1))
+        assert disk.commits == 1
+        await world.journal.aclose()
+
+    asyncio.run(main())

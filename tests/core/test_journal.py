@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import strategies as st
@@ -14,6 +15,9 @@ from holodeck_gen._journal.journal import Entry, Retry
 from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen._journal.steps import FOLLOWS, PartState, Step
 from holodeck_gen.errors import InvalidTaskError, JobFailedError, JournalError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ERROR = JobFailedError("why")
 STEPS: tuple[Step, ...] = (
@@ -65,6 +69,41 @@ def test_equal_tasks_are_told_apart_by_their_order() -> None:
 def test_an_id_twice_is_refused() -> None:
     with pytest.raises(InvalidTaskError, match="another task has the id 'one'"):
         keys(hg.Task("a cat", id="one"), hg.Task("a dog", id="one"))
+
+
+def test_of_tasks_that_come_together_each_is_what_it_would_be_alone(tmp_path: Path) -> None:
+    async def run(*tasks: hg.Task) -> list[Entry | InvalidTaskError]:
+        journal = SqliteJournal.open(tmp_path / "journal.sqlite3")
+        answers = await journal.admit([(task, i) for i, task in enumerate(tasks)], Retry())
+        await journal.aclose()
+        return answers
+
+    cat, dog, lake = (hg.Task(f"a {each}", id=each) for each in ("cat", "dog", "lake"))
+    fox, nameless = hg.Task("a fox", id="dog"), hg.Task("a sea")
+    before = {entry.key: entry for entry in map(entry_of, asyncio.run(run(cat, dog, nameless)))}
+    new, known, twice, changed, first, second, taken = asyncio.run(
+        run(lake, cat, cat, fox, nameless, nameless, hg.Task("x", id="cat~replaced-1"))
+    )
+    assert entry_of(new).number not in {each.number for each in before.values()}
+    assert entry_of(known).number == before["cat"].number
+    assert isinstance(twice, InvalidTaskError)
+    assert entry_of(changed).replaces
+    assert entry_of(changed).number not in {each.number for each in before.values()}
+    assert entry_of(first).key in before
+    assert entry_of(second).key not in before
+    assert isinstance(taken, InvalidTaskError)
+    assert [entry_of(each).index for each in (new, known, changed, first, second)] == [
+        0,
+        1,
+        3,
+        4,
+        5,
+    ]
+
+
+def entry_of(answer: Entry | InvalidTaskError) -> Entry:
+    assert isinstance(answer, Entry)
+    return answer
 
 
 def test_names_are_reserved_whatever_their_case() -> None:

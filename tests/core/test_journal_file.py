@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 import holodeck_gen as hg
 from helpers import result_of
 from holodeck_gen._journal import file, steps
-from holodeck_gen._journal.audit import reading, salvage, status
+from holodeck_gen._journal.audit import reading, status
 from holodeck_gen._journal.file import RESERVE
 from holodeck_gen._journal.journal import Entry, PartRecord, Plan, Retry
+from holodeck_gen._journal.salvage import salvage
 from holodeck_gen._journal.spool import RawFile
 from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen.errors import (

@@ -22,6 +22,7 @@ from holodeck_gen._cli._summary import Tally, first_line, last_line
 from holodeck_gen._cli._voice import Voice, emit_json
 from holodeck_gen._cli._where import Where
 from holodeck_gen._cli._work import Stop, outcomes, signals
+from holodeck_gen._journal.audit import gone
 from holodeck_gen._model.artifact import Cost
 from holodeck_gen._model.money import FREE, Totals
 from holodeck_gen._model.task import Task
@@ -48,6 +49,7 @@ class Batch:
         check: What the first pass found.
         estimate: What it saw that prices depend on.
         retry_failed: Whether what failed before is tried again.
+        pay_again: Keys of failed tasks that are, and are paid for again where all is gone.
         from_failed: Whether the tasks are those of the folder's own ``failed.jsonl``.
         command: What to type to go on.
         limit: How many tasks to begin at most.
@@ -60,6 +62,7 @@ class Batch:
     read: Callable[[], Iterator[Line]]
     history: History
     retry_failed: bool
+    pay_again: frozenset[str]
     from_failed: bool
     command: str
     where: Where
@@ -141,7 +144,8 @@ class Batch:
     def _before(self) -> int:
         """Tasks that earlier runs have finished and that are not tried again."""
         found = self.history.found
-        return found["done"] + (0 if self.retry_failed else found["failed"])
+        left = 0 if self.retry_failed else max(0, found["failed"] - len(self.pay_again))
+        return found["done"] + left
 
     @property
     def _todo(self) -> int:
@@ -174,7 +178,7 @@ class Batch:
                 f"changed since the last run: {', '.join(info.changed)}; what was already sent"
                 " keeps what it had"
             )
-        if found["failed"] and not self.retry_failed:
+        if found["failed"] and not self.retry_failed and not self.pay_again:
             self.voice.note(f"{found['failed']} failed before; --retry-failed tries them again")
         if self.seconds is not None:
             asyncio.get_running_loop().call_later(self.seconds, stop.ask, "time")
@@ -255,6 +259,8 @@ class Batch:
                 f"{self.tally.uncertain} held because a submit had no answer: there may be jobs"
                 " that are billed; --retry-uncertain submits them again and may pay twice"
             )
+        for text in self._gone():
+            self.voice.note(text)
         price = part_of(self._price, self._left, self.check.count)
         words = last_line(
             self.tally,
@@ -266,6 +272,22 @@ class Batch:
         )
         self.voice.note(words)
         return self.tally.code(interrupted=stop.reason == "interrupted", unfinished=unfinished)
+
+    def _gone(self) -> Iterator[str]:
+        """What is paid for and can no longer be had."""
+        if self._journal is None or not self.tally.failed:
+            return
+        try:
+            keys = gone(self._journal)
+        except GenerationError as failure:
+            tell(failure)
+            return
+        if keys:
+            yield (
+                f"{len(keys)} failed because what their jobs made can no longer be had, {keys[0]!r}"
+                f" for instance: 'holodeck-gen audit {self._journal.parent}' lists them;"
+                " --pay-again ID makes one anew and pays for it again"
+            )
 
     def _early_end(self, stop: Stop) -> str:
         because: dict[Any, str] = {

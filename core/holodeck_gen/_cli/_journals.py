@@ -18,6 +18,7 @@ from holodeck_gen._cli._voice import emit_json
 from holodeck_gen._cli._where import journals as find_journals
 from holodeck_gen._collect import Collector, dismiss
 from holodeck_gen._journal import audit as auditing
+from holodeck_gen._journal import salvage as salvaging
 from holodeck_gen._model.codec import to_json
 from holodeck_gen._model.money import moneys
 from holodeck_gen._model.remote import is_remote
@@ -67,7 +68,7 @@ def status(*, out: str | None, given: Given, voice: Voice) -> None:
 @setting_options
 @voice_options
 def audit(*, out: str | None, no_hashes: bool, salvage: bool, given: Given, voice: Voice) -> None:
-    """List unfinished paid jobs, submits without an answer and files that have changed.
+    """List unfinished paid jobs, lost results, submits without an answer and changed files.
 
     \b
     Examples:
@@ -82,7 +83,7 @@ def audit(*, out: str | None, no_hashes: bool, salvage: bool, given: Given, voic
     kinds: set[str] = set()
     for journal in journals:
         if salvage:
-            for row in auditing.salvage(journal):
+            for row in salvaging.salvage(journal):
                 emit_json(row)
             continue
         for finding in auditing.audit(journal, now=time.time(), hashes=not no_hashes):
@@ -97,6 +98,8 @@ def audit(*, out: str | None, no_hashes: bool, salvage: bool, given: Given, voic
         voice.note("nothing to see")
     if "job" in kinds:
         voice.note(f"get what is paid for with: holodeck-gen collect {out or ''}".rstrip())
+    if "gone" in kinds:
+        voice.note("what is gone, run makes anew and pays for again with: --pay-again ID")
     unpaid = SOME_FAILED if kinds else DONE
     click.get_current_context().exit(RESUMABLE if kinds - {"file"} else unpaid)
 

@@ -72,6 +72,12 @@ _SECRET = re.compile(r"^(\S*(?:key|secret|token|password)\S*?)=.*", re.IGNORECAS
     metavar="[ID]",
     help="Submit again where an answer was lost, or only these; may pay twice. Repeatable.",
 )
+@click.option(
+    "--pay-again",
+    multiple=True,
+    metavar="ID",
+    help="Try this failed task again; pay anew if what its job made is gone. Repeatable.",
+)
 @voice_options
 def run(
     *,
@@ -89,6 +95,7 @@ def run(
     resume: str | None,
     retry_failed: bool,
     retry_uncertain: tuple[str, ...],
+    pay_again: tuple[str, ...],
     voice: Voice,
 ) -> None:
     """Work through TASKS, a .jsonl, .csv or .txt file, or - for standard input.
@@ -130,6 +137,7 @@ def run(
             config=working,
             retry_failed=retry_failed or from_failed,
             retry_uncertain="" in retry_uncertain or retry_uncertain,
+            pay_again=pay_again,
         )
         in_processes(studio, given.workers())
         if source == "-" and sys.stdin is not None and sys.stdin.isatty():
@@ -151,6 +159,7 @@ def run(
             read=lambda: read_tasks(readable, **reading),
             history=history,
             retry_failed=retry_failed or from_failed,
+            pay_again=frozenset(pay_again),
             from_failed=from_failed,
             command=_command(source),
             where=where,
@@ -191,6 +200,8 @@ def _lasting(words: Sequence[str]) -> Iterator[str]:
                 takes = not given
             case "--retry-uncertain":
                 takes = not given and follows[:1] not in ("", "-")
+            case "--pay-again":
+                takes = not given
             case _:
                 yield word
                 continue

@@ -264,7 +264,7 @@ class Engine:
         """The plan as it was, and more where somebody wants what is missing tried again."""
         assert entry.plan is not None
         assert life.provider is not None
-        if not self.retry.failed:
+        if not self.retry.of_failed(entry.key):
             return entry.plan
         try:
             plan = self.drafts.follow_up(life.provider, entry, task, entry.plan)

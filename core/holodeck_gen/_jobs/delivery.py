@@ -152,12 +152,13 @@ class Delivery:
             raws = _from(self._origin(status), raws, but=record.files)
             error, outputs = self._shortfall(self._fresh or status, raws)
             new = [raw for raw in raws if raw not in record.files]
-            if not new:
-                return attrs.evolve(before, error=error)
             artifacts = (*record.artifacts, *await self._finish(new, status))
         except StageError as fault:
             # Its place in the journal is as good as it was.
             return attrs.evolve(before, error=told(fault, job_id=self.job.job_id))
+        if self._lost is not None:
+            outputs = outputs or record.outputs
+        # Also where nothing new could be had: when that was, tells whether it ever can be.
         await self.journal.record(
             self.job.key,
             Completed(artifacts=artifacts, files=raws, error=error, outputs=outputs),

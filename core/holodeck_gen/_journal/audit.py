@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
-import sqlite3
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import attrs
 
 from holodeck_gen._journal import file, ownership
+from holodeck_gen._journal.gone import is_gone
 from holodeck_gen._journal.journal import Pause
 from holodeck_gen._journal.rows import PAUSED, Rows, is_kept
 from holodeck_gen._journal.steps import IN_WORK
@@ -21,23 +19,16 @@ from holodeck_gen._model.codec import from_json
 from holodeck_gen._model.money import Spending, parse_money
 from holodeck_gen._model.remote import is_remote
 from holodeck_gen._plugins.store import StoreNote
-from holodeck_gen.errors import JournalCorruptError, JournalError
+from holodeck_gen.errors import JournalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from holodeck_gen._journal.journal import Entry, PartRecord
 
-#: ``job``: paid for and not finished; ``uncertain``: perhaps paid for; ``file``: finished and
-#: no longer what it was.
-Kind: TypeAlias = Literal["job", "uncertain", "file"]
-
-
-#: What is worth saving of a damaged journal: tables, their order, and columns.
-_SALVAGED = (
-    ("tasks", "number", ("key", "state", "task", "outcome")),
-    ("parts", "task", ("task", "part", "state", "job", "files")),
-)
+#: ``job``: paid for and not finished; ``gone``: paid for, and what it made can no longer be had;
+#: ``uncertain``: perhaps paid for; ``file``: finished and no longer what it was.
+Kind: TypeAlias = Literal["job", "gone", "uncertain", "file"]
 
 
 @attrs.frozen(kw_only=True)
@@ -186,6 +177,17 @@ def owes(journal: Path) -> bool:
         return True
 
 
+def gone(journal: Path) -> list[str]:
+    """Keys of tasks that failed because what they were paid for can no longer be had, in order.
+
+    Raises:
+        JournalError: It cannot be read.
+    """
+    with reading(journal) as rows:
+        failed = [entry for entry in rows.kept() if entry.state == "failed"]
+        return [each.key for each in failed if any(map(is_gone, each.parts.values()))]
+
+
 def sidecar_of(journal: Path) -> bool:
     """Whether the last run of `journal` wanted sidecars.
 
@@ -219,30 +221,6 @@ def audit(journal: Path, *, now: float, hashes: bool = True) -> Iterator[Finding
                     yield Finding(
                         kind="file", task=outcome.key, path=artifact.path, problem=problem
                     )
-
-
-def salvage(journal: Path) -> Iterator[dict[str, Any]]:
-    """Whatever can still be read of a damaged journal's tasks and jobs; addresses stripped.
-
-    Raises:
-        JournalError: There is none.
-        JournalCorruptError: Nothing can be read at all.
-    """
-    if not journal.is_file():
-        raise JournalError(f"there is no journal {journal}")
-    with tempfile.TemporaryDirectory(prefix="holodeck-gen-") as folder:
-        # A copy, because only a connection that may write reads the log that belongs to it.
-        copy = Path(folder, file.JOURNAL)
-        for ending in ("", "-wal"):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(f"{journal}{ending}", f"{copy}{ending}")
-        with contextlib.closing(sqlite3.connect(copy)) as connection:
-            try:
-                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-            except sqlite3.DatabaseError as error:
-                raise JournalCorruptError(f"nothing of {journal} can be read: {error}") from error
-            for table, order, columns in _SALVAGED:
-                yield from _salvage(connection, table, order, columns)
 
 
 def _output(rows: Rows, journal: Path) -> str:
@@ -283,9 +261,18 @@ def _of_part(entry: Entry, part: PartRecord, now: float) -> Finding | None:
             job_id=job_id,
             problem="a submit had no answer; there may be a job that is billed",
         )
-    unfetched = bool(part.outputs) if part.state == "stored" else not part.files
     if part.state not in IN_WORK and not is_kept(part):
         return None
+    if is_gone(part):
+        return Finding(
+            kind="gone",
+            task=entry.key,
+            state=part.state,
+            provider=provider,
+            job_id=job_id,
+            problem=f"paid for, and what it made can no longer be had ({part.error})",
+        )
+    unfetched = bool(part.outputs) if part.state == "stored" else not part.files
     expires = part.expires_at
     return Finding(
         kind="job",
@@ -309,18 +296,3 @@ def _damage(artifact: Artifact) -> str | None:
     except OSError as error:
         return f"it cannot be read: {error.strerror or error}"
     return None if found == artifact.sha256 else "it has been changed"
-
-
-def _salvage(
-    connection: sqlite3.Connection, table: str, order: str, columns: tuple[str, ...]
-) -> Iterator[dict[str, Any]]:
-    """Rows in both directions, until a damaged page stops each."""
-    seen: set[tuple[Any, ...]] = set()
-    for direction in ("ASC", "DESC"):
-        query = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {order} {direction}"
-        with contextlib.suppress(sqlite3.DatabaseError):
-            for row in connection.execute(query):
-                if row in seen:
-                    return
-                seen.add(row)
-                yield {"table": table, **dict(zip(columns, row, strict=True))}

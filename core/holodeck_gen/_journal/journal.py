@@ -169,10 +169,17 @@ class Retry:
         failed: Tasks that failed.
         uncertain: Tasks whose submit may have made a job: all, or those with these keys. This
             may pay a second time.
+        pay_again: Keys of tasks that failed and are paid for again where what their jobs made
+            is gone: see `is_gone`.
     """
 
     failed: bool = False
     uncertain: bool | frozenset[str] = False
+    pay_again: frozenset[str] = frozenset()
+
+    def of_failed(self, key: str) -> bool:
+        """Whether the failed task `key` is tried again."""
+        return self.failed or key in self.pay_again
 
     def of_uncertain(self, key: str) -> bool:
         """Whether the uncertain task `key` is to be submitted again."""

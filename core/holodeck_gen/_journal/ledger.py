@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from holodeck_gen._journal.gone import is_gone
 from holodeck_gen._journal.journal import Entry, PartKey, Retry, TaskState
 from holodeck_gen._journal.match import Occurrences
 from holodeck_gen._journal.rows import KEPT, REPLACED, Rows, files_text
@@ -121,7 +122,13 @@ class Ledger:
 
     def admit(self, offers: Sequence[Offer], retry: Retry) -> list[Entry | InvalidTaskError]:
         """As `Journal.admit`."""
-        return [self._admit(offer, retry) for offer in offers]
+        keys = [self._occurrences.key(offer.task, offer.digest) for offer in offers]
+        # Of most tasks nothing is known yet, so all are written before any is looked up.
+        entries = self._insert(list(zip(offers, keys, strict=True)))
+        return [
+            self._known_already(offer, key, retry) if entry is None else entry
+            for offer, key, entry in zip(offers, keys, entries, strict=True)
+        ]
 
     def in_work(self, retry: Retry) -> list[Entry]:
         """As `Journal.in_work`."""
@@ -175,23 +182,26 @@ class Ledger:
         if made:
             error = PartialResultError(str(error), artifacts=made)
         outcome = Failure(task=entry.task, index=entry.index, key=key, error=error, artifacts=made)
-        write = finished(entry.number, outcome, now=self.clock())
-        self.connection.execute(write.statement, write.values)
+        _, statement, values = finished(entry.number, outcome, now=self.clock())
+        self.connection.execute(statement, values)
 
-    def record(self, part: PartKey, step: Step) -> Write:
+    def record(self, part: PartKey, step: Step) -> tuple[Write, PartState | None]:
         """As `Journal.record`; the statement is for the next batch.
+
+        Returns:
+            The statement, and the state before, if the part had one.
 
         Raises:
             JournalError: It cannot follow; nothing is changed.
         """
-        states = self._states.setdefault(part.number, {})
+        states = self._states.get(part.number)
+        if states is None:
+            states = self._states[part.number] = {}
         before = states.get(part.index)
         states[part.index] = follow(before or "admitted", step)
-        return recorded(part, step, first=before is None, now=self.clock(), folder=self.rows.folder)
-
-    def answers(self, part: PartKey) -> bool:
-        """Whether the next step of `part` is what became of a submit."""
-        return self._states.get(part.number, {}).get(part.index) == "submitting"
+        first = before is None
+        write = recorded(part, step, first=first, now=self.clock(), folder=self.rows.folder)
+        return write, before
 
     def reserve(self, wanted: Sequence[tuple[str, int]]) -> list[bool]:
         """As `Journal.reserve`, for names and the numbers of the tasks that want them."""
@@ -216,14 +226,12 @@ class Ledger:
             return None
         return finished(number, outcome, now=self.clock())
 
-    def _admit(self, offer: Offer, retry: Retry) -> Entry | InvalidTaskError:
+    def _known_already(self, offer: Offer, key: str, retry: Retry) -> Entry | InvalidTaskError:
+        """The entry of a task whose key is taken, or may not be."""
         task = offer.task
-        key = self._occurrences.key(task, offer.digest)
         if REPLACED in key:
             # It would be taken for a task that another one has taken the id from.
             return InvalidTaskError(f"{REPLACED!r} cannot be part of an id: {key!r}", task_id=key)
-        if (entry := self._insert(offer, key)) is not None:
-            return entry
         number, known, state, ending, run = self._known(key)
         if run == self.epoch:
             return InvalidTaskError(f"another task has the id {key!r}", task_id=key)
@@ -231,14 +239,14 @@ class Ledger:
             before = self.rows.replaced(key, offer.digest)
             self._replace(number, key)
             if before is None:
-                entry = self._insert(offer, key)
+                (entry,) = self._insert([(offer, key)])
                 assert entry is not None
                 return attrs.evolve(entry, replaces=True)
             # The id stood for this very task already; what it made is not paid for again.
             self._bring_back(*before, key)
             number, _, state, ending, _ = self._known(key)
         settled = state == "done" or (
-            state == "failed" and not retry.failed and not self._has_files(number)
+            state == "failed" and not retry.of_failed(key) and not self._has_files(number)
         )
         if settled and number not in self._adopted:
             return Entry(
@@ -263,24 +271,37 @@ class Ledger:
         # One that was begun with this run ends as this run's, whatever became of it by now.
         return attrs.evolve(entry, ending=None) if adopted else self._watch(entry)
 
-    def _insert(self, offer: Offer, key: str) -> Entry | None:
-        """A new task's entry; None where the key is taken."""
-        cursor = self.connection.execute(
-            "INSERT OR IGNORE INTO tasks (key, digest, position, run, state, task)"
-            " VALUES (?, ?, ?, ?, 'open', ?)",
-            (key, offer.digest, offer.index, self.epoch, offer.text),
+    def _insert(self, offers: Sequence[tuple[Offer, str]]) -> list[Entry | None]:
+        """The entries of new tasks, which come with their keys; None where a key is taken."""
+        (last,) = self.connection.execute("SELECT max(number) FROM tasks").fetchone()
+        first = (last or 0) + 1
+        rows = [
+            (number, key, offer.digest, offer.index, self.epoch, offer.text)
+            for number, (offer, key) in enumerate(offers, start=first)
+            if REPLACED not in key
+        ]
+        cursor = self.connection.executemany(
+            "INSERT OR IGNORE INTO tasks (number, key, digest, position, run, state, task)"
+            " VALUES (?, ?, ?, ?, ?, 'open', ?)",
+            rows,
         )
-        number = cursor.lastrowid
-        if not cursor.rowcount or number is None:
-            return None
-        self._states[number] = {}
-        return Entry(
-            key=key,
-            task=offer.task,
-            index=offer.index,
-            number=number,
-            token=f"{self.rows.name}-{number}",
-        )
+        new = {number for number, *_ in rows}
+        if cursor.rowcount < len(rows):
+            found = self.connection.execute("SELECT number FROM tasks WHERE number >= ?", (first,))
+            new = {number for (number,) in found}
+        self._states.update((number, {}) for number in new)
+        return [
+            Entry(
+                key=key,
+                task=offer.task,
+                index=offer.index,
+                number=number,
+                token=f"{self.rows.name}-{number}",
+            )
+            if number in new
+            else None
+            for number, (offer, key) in enumerate(offers, start=first)
+        ]
 
     def _replace(self, number: int, key: str) -> None:
         """Another task has the id now; what was paid for the old one stays collectable."""
@@ -315,7 +336,10 @@ class Ledger:
     def _reopen(self, number: int, key: str, retry: Retry) -> None:
         # What was fetched, or can be fetched, is never paid for again, so it is tried again.
         now = self.clock()
-        if retry.failed:
+        failed = retry.of_failed(key)
+        if key in retry.pay_again:
+            self._give_up(key)
+        if failed:
             self.connection.execute(
                 f"UPDATE parts SET {SINK} WHERE task = ? AND state = 'failed'"
                 " AND files IS NULL AND outputs IS NULL",
@@ -329,7 +353,7 @@ class Ledger:
             " WHEN outputs IS NOT NULL THEN 'finished' ELSE 'admitted' END"
             " WHERE task = ? AND state = 'failed'"
             " AND (? OR files IS NOT NULL OR outputs IS NOT NULL)",
-            (now, number, retry.failed),
+            (now, number, failed),
         )
         self.connection.execute(
             "UPDATE tasks SET state = 'open', outcome = NULL, ended_at = NULL"
@@ -342,6 +366,17 @@ class Ledger:
                 " WHERE task = ? AND state = 'uncertain'",
                 (now, number),
             )
+
+    def _give_up(self, key: str) -> None:
+        """Leave what the jobs of `key` made and nobody can have; then it counts as never made."""
+        entry = self.rows.entry(key)
+        assert entry is not None
+        self.connection.executemany(
+            # The files of a stored part tell which of its pictures it has.
+            "UPDATE parts SET outputs = NULL, expires_at = NULL,"
+            " files = iif(state = 'failed', NULL, files) WHERE task = ? AND part = ?",
+            [(entry.number, index) for index, part in entry.parts.items() if is_gone(part)],
+        )
 
     def _watch(self, entry: Entry) -> Entry:
         self._states[entry.number] = {i: part.state for i, part in entry.parts.items()}

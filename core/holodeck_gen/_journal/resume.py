@@ -7,6 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from holodeck_gen._journal.evidence import RESULTS, check_evidence
+from holodeck_gen._journal.gone import is_gone
+from holodeck_gen._journal.rows import is_kept
 from holodeck_gen._journal.sqlite import SqliteJournal
 from holodeck_gen._log import Logger
 from holodeck_gen.errors import ConfigError
@@ -72,10 +74,12 @@ def _changes(before: Any, now: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _check_unpaid(journal: SqliteJournal) -> None:
-    if journal.ledger.rows.paid():
+    rows = journal.ledger.rows
+    kept = (part for entry in rows.kept() for part in entry.parts.values() if is_kept(part))
+    if rows.works() or not all(map(is_gone, kept)):
         raise ConfigError(
             f"{journal.path} holds jobs that are paid for and not fetched; get them first with"
-            f" 'holodeck-gen collect {journal.ledger.rows.folder}'"
+            f" 'holodeck-gen collect {rows.folder}'"
         )
 
 

@@ -98,12 +98,21 @@ class Rows:
         )
         return [key for (key,) in rows]
 
-    def paid(self) -> bool:
-        """Whether a job, or a file that was not stored, is paid for."""
+    def kept(self) -> Iterator[Entry]:
+        """Tasks with parts that have ended, are paid for and not stored; see `KEPT`."""
+        rows = self.connection.execute(
+            f"SELECT {_ENTRY} FROM tasks WHERE state <> 'done' AND EXISTS ("
+            f" SELECT 1 FROM parts WHERE parts.task = tasks.number AND {KEPT}) ORDER BY number"
+        )
+        for row in rows:
+            yield self._entry(row)
+
+    def works(self) -> bool:
+        """Whether a job that is paid for, or a file of one, is on its way."""
         row = self.connection.execute(
             "SELECT 1 FROM tasks WHERE state <> 'done' AND EXISTS ("
-            " SELECT 1 FROM parts WHERE parts.task = tasks.number AND (parts.state IN"
-            f" ('submitted', 'finished', 'fetched') OR {KEPT}))"
+            " SELECT 1 FROM parts WHERE parts.task = tasks.number"
+            " AND parts.state IN ('submitted', 'finished', 'fetched'))"
         )
         return row.fetchone() is not None
 

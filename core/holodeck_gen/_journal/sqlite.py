@@ -170,13 +170,12 @@ class SqliteJournal:
     async def record(self, part: PartKey, step: Step) -> None:
         if step.state == "submitting" and self.paused is not None:
             raise copied(self.paused)
-        forgettable = step.state in _REPEATABLE and not self.ledger.answers(part)
-        write = self.ledger.record(part, step)
+        write, before = self.ledger.record(part, step)
         if step.state == "submitting" and not self._submits:
             # Whatever stood against it is over.
             self._submits = True
             self.commits.put(noted(PAUSED, None))
-        if forgettable:
+        if step.state in _REPEATABLE and before != "submitting":
             self.commits.put(write)
         else:
             await self.commits.tell(write)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
@@ -34,21 +34,12 @@ if TYPE_CHECKING:
     from holodeck_gen._model.task import Task
 
 
-class Write(NamedTuple):
-    """A row to be written.
-
-    Attributes:
-        rank: Place of its kind within a batch.
-        statement: With placeholders.
-        values: For these.
-    """
-
-    rank: int
-    statement: str
-    values: tuple[Any, ...]
+#: A row to be written: the place of its kind within a batch, a statement with placeholders, and
+#: the values for these.
+Write: TypeAlias = tuple[int, str, tuple[Any, ...]]
 
 
-@attrs.frozen
+@attrs.define
 class _Kind:
     """A kind of step.
 
@@ -58,20 +49,31 @@ class _Kind:
             journal's folder.
         kept: Columns in which None leaves what is there.
         also: What else changes in a row that is there.
+        insert: The statement for a part's first step.
+        update: The one for a later step.
+        rank: Its place within a batch.
     """
 
     columns: tuple[str, ...]
     values: Callable[[Any, float, Path], tuple[Any, ...]]
     kept: tuple[str, ...] = ()
     also: str = ""
+    insert: str = attrs.field(init=False)
+    update: str = attrs.field(init=False)
+    rank: int = attrs.field(default=0, init=False)
 
-    def assignments(self) -> str:
-        """For an ``UPDATE``."""
-        columns = [
+    def __attrs_post_init__(self) -> None:
+        columns = ("state", "changed_at", *self.columns)
+        changes = [
             f"{name} = coalesce(?, {name})" if name in self.kept else f"{name} = ?"
-            for name in ("state", "changed_at", *self.columns)
+            for name in columns
         ]
-        return ", ".join([*columns, self.also] if self.also else columns)
+        changes += [self.also] if self.also else []
+        self.update = f"UPDATE parts SET {', '.join(changes)} WHERE task = ? AND part = ?"
+        self.insert = (
+            f"INSERT INTO parts ({', '.join((*columns, 'task', 'part'))})"
+            f" VALUES ({', '.join('?' * (len(columns) + 2))})"
+        )
 
 
 def _finished(step: Finished, _now: float, _folder: Path) -> tuple[Any, ...]:
@@ -131,33 +133,25 @@ _KINDS: dict[type[Step], _Kind] = {
         kept=("cost",),
     ),
 }
-_RANKS = {step: rank for rank, step in enumerate(_KINDS, start=3)}
-_LAST = len(_RANKS) + 3
-_UPDATES = {
-    step: f"UPDATE parts SET {kind.assignments()} WHERE task = ? AND part = ?"
-    for step, kind in _KINDS.items()
-}
-_INSERTS = {
-    step: f"INSERT INTO parts ({', '.join(('state', 'changed_at', *columns, 'task', 'part'))})"
-    f" VALUES ({', '.join('?' * (len(columns) + 4))})"
-    for step, columns in ((step, kind.columns) for step, kind in _KINDS.items())
-}
+for _rank, _kind in enumerate(_KINDS.values(), start=3):
+    _kind.rank = _rank
+_LAST = len(_KINDS) + 3
 
 
 def noted(name: str, value: object) -> Write:
     """A fact about the journal itself."""
-    return Write(0, "INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, dumps(value)))
+    return (0, "INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, dumps(value)))
 
 
 def rewritten(number: int, task: Task, by: Sequence[str]) -> Write:
     """What a task became, and the names of the stages that made it that."""
     text = dumps({**fields(task), REWRITERS: by})
-    return Write(1, "UPDATE tasks SET rewritten = ? WHERE number = ?", (text, number))
+    return (1, "UPDATE tasks SET rewritten = ? WHERE number = ?", (text, number))
 
 
 def planned(number: int, plan: Plan) -> Write:
     """How a task is put to a provider."""
-    return Write(2, "UPDATE tasks SET plan = ? WHERE number = ?", (dumps(plan), number))
+    return (2, "UPDATE tasks SET plan = ? WHERE number = ?", (dumps(plan), number))
 
 
 def recorded(part: PartKey, step: Step, *, first: bool, now: float, folder: Path) -> Write:
@@ -170,16 +164,14 @@ def recorded(part: PartKey, step: Step, *, first: bool, now: float, folder: Path
         now: Seconds since the epoch.
         folder: The journal's; finished files below it are kept relative.
     """
-    kind = type(step)
-    statement = (_INSERTS if first else _UPDATES)[kind]
-    said = _KINDS[kind].values(step, now, folder)
-    values = (step.state, now, *said, part.number, part.index)
-    return Write(_RANKS[kind], statement, values)
+    kind = _KINDS[step.__class__]
+    values = (step.state, now, *kind.values(step, now, folder), part.number, part.index)
+    return kind.rank, kind.insert if first else kind.update, values
 
 
 def finished(number: int, outcome: Outcome, *, now: float) -> Write:
     """A task's end."""
-    return Write(
+    return (
         _LAST,
         # A plan is for what may go on.
         "UPDATE tasks SET state = ?, outcome = ?, ended_at = ?, plan = iif(?, NULL, plan)"
