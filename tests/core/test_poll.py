@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import holodeck_gen as hg
-from benchmarks.optimum import Frontier, greedy, median_of
+from benchmarks import optimum
+from benchmarks.optimum import Frontier, best_policies, greedy, median_of
 from helpers import collect, failure_of, opened
 from holodeck_gen.errors import JobTimeoutError
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
@@ -64,7 +65,8 @@ class TestUtilization:
         provider = provider_of(lognormal(count, sigma), slots, rate)
         assert all(outcome.ok for outcome in run(provider, count, concurrency=slots))
         seconds, busy, queries, makespan = figures(provider, slots)
-        best = Frontier(seconds, slots, median_of(MEAN_S, sigma), sigma)
+        times = optimum.lognormal(median_of(MEAN_S, sigma), sigma)
+        best = Frontier(seconds, slots, best_policies(times))
         assert busy >= 0.96 * best.utilization(rate * makespan / count)
         assert queries <= 1.35 * best.queries(busy)
 
