@@ -1,7 +1,9 @@
 """How busy are the slots, and for how many queries?
 
 Run: ``python tests/benchmarks/bench_polls.py [--virtual [--probe]] [--runs N] [--case NAME ...]``;
-the names are printed by ``--list``. Two hours for five runs of all, in real time.
+the names are printed by ``--list``. Two hours for five runs of all, in real time. Cases with the
+name of a shape run on virtual time only, and only where they are named or with ``--held-out``,
+which runs them all: by them nothing of the planner may be chosen.
 
 For each case an emulator runs in a process of its own. This library's studio, with its journal
 and store, and a client that asks every two seconds, the mean time of a job, take turns at it
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import random
 import statistics
@@ -26,6 +29,7 @@ import sys
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -33,13 +37,23 @@ import attrs
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import holodeck_gen as hg
-from benchmarks.optimum import Frontier, greedy, median_of, simulate
+from benchmarks.optimum import (
+    Frontier,
+    Times,
+    best_policies,
+    greedy,
+    lognormal,
+    median_of,
+    only_policy,
+    simulate,
+    tabled,
+)
 from e2e.emulating import Emulator, emulated
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 from holodeck_gen_providers.hunyuan import HunyuanOptions, make_hunyuan
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
 MEAN_S = 2.0
 #: Equal times that are no multiple of the other client's interval.
@@ -49,17 +63,50 @@ INTERVAL_S = 2.0
 LEARNING = 20
 
 
+def gamma(age: float) -> float:
+    """Four steps that take any time, one after the other."""
+    return 1.0 - math.exp(-4 * age) * sum((4 * age) ** i / math.factorial(i) for i in range(4))
+
+
+def weibull(age: float) -> float:
+    """Ever likelier to end."""
+    return 1.0 - math.exp(-((age * math.gamma(1 + 1 / 1.5)) ** 1.5))
+
+
+def two_kinds(age: float) -> float:
+    """One of five takes three times as long as the others; each kind scatters by a tenth."""
+    middles = (0.8, 1 / 1.4), (0.2, 3 / 1.4)
+    scores = [(part, math.log(max(age, 1e-9) / middle) / 0.1) for part, middle in middles]
+    return sum(part * NormalDist().cdf(score) for part, score in scores)
+
+
+def uniform(age: float) -> float:
+    """Between half of the mean and once and a half."""
+    return min(max(age - 0.5, 0.0), 1.0)
+
+
+#: The share of jobs that have ended by an age, in units of the mean.
+SHAPES = {"gamma": gamma, "weibull": weibull, "two-kinds": two_kinds, "uniform": uniform}
+#: Lognormal, and the mean grows by half.
+GROWING, GROWING_SIGMA = "growing", 0.25
+
+
 @attrs.frozen
 class Case:
-    """Jobs of one distribution in some slots, with some queries a second."""
+    """Jobs of one distribution in some slots, with some queries a second.
+
+    Attributes:
+        shape: Of the distribution; where it has no name, it is lognormal.
+    """
 
     sigma: float
     slots: int
     rate: float
+    shape: str = ""
 
     @property
     def name(self) -> str:
-        return f"{self.sigma:g}/{self.slots}/{self.rate:g}"
+        return f"{self.shape or f'{self.sigma:g}'}/{self.slots}/{self.rate:g}"
 
     @property
     def median_s(self) -> float:
@@ -67,11 +114,39 @@ class Case:
 
     @property
     def mean_s(self) -> float:
-        return MEAN_S if self.sigma else EQUAL_S
+        if self.shape == GROWING:
+            return 1.25 * MEAN_S
+        return MEAN_S if self.sigma or self.shape else EQUAL_S
 
     @property
     def skipped(self) -> int:
         return LEARNING if self.slots == 1 else 0
+
+    @property
+    def times(self) -> Times:
+        if self.shape in SHAPES:
+            return tabled(SHAPES[self.shape], MEAN_S)
+        return lognormal(self.median_s, self.sigma)
+
+    def factors(self, count: int) -> list[float]:
+        """By what the time of each job is longer than at first."""
+        growth = 0.5 if self.shape == GROWING else 0.0
+        return [1.0 + growth * i / count for i in range(count)]
+
+    def seconds(self, count: int, chance: random.Random) -> list[float]:
+        """How long each job takes; as the emulator draws it, where it can."""
+        factors = self.factors(count)
+        if self.shape in SHAPES:
+            times = self.times
+            return [times.draw(chance) for _ in factors]
+        return [self.median_s * chance.lognormvariate(0.0, self.sigma) * each for each in factors]
+
+    def frontier(self, seconds: Sequence[float], turn_s: float = 0.0) -> Frontier:
+        """What somebody who knows the distribution can do."""
+        factors = self.factors(len(seconds) + self.skipped)[self.skipped :]
+        known = self.sigma or self.shape
+        policies = best_policies(self.times) if known else only_policy(self.median_s)
+        return Frontier(seconds, self.slots, policies, turn_s=turn_s, factors=factors)
 
 
 CASES = [
@@ -79,6 +154,11 @@ CASES = [
     *(Case(sigma, 64, 80.0) for sigma in (0.1, 0.25, 0.5)),
     *(Case(sigma, 64, 20.0) for sigma in (0.1, 0.25)),
     *(Case(0.0, slots, 20.0) for slots in (1, 8)),
+]
+HELD_OUT = [
+    Case(GROWING_SIGMA if shape == GROWING else 0.0, slots, rate, shape)
+    for shape in (*SHAPES, GROWING)
+    for slots, rate in ((1, 20.0), (8, 20.0), (64, 80.0))
 ]
 
 
@@ -181,7 +261,7 @@ def on_virtual_time(
 ) -> tuple[Figures, Figures]:
     """This library, and the fixed interval, with the job times that an emulator would have."""
     chance = random.Random(f"{seed}/durations")
-    seconds = [case.median_s * chance.lognormvariate(0.0, case.sigma) for _ in range(count)]
+    seconds = case.seconds(count, chance)
     provider = ScriptedProvider(
         scripts={str(i): Script(job_s=each) for i, each in enumerate(seconds)},
         # What is found out about one service must not begin the next run.
@@ -271,11 +351,11 @@ COLUMNS = (
 
 def row(case: Case, it: Figures, other: Figures) -> tuple[float, ...]:
     """Figures of one run."""
-    frontier = Frontier(it.seconds, case.slots, case.median_s, case.sigma)
+    frontier = case.frontier(it.seconds)
     allowed = case.rate * it.makespan_s / len(it.seconds)
     best = frontier.utilization(allowed)
     fewest = frontier.queries(it.utilization)
-    turning = Frontier(it.seconds, case.slots, case.median_s, case.sigma, turn_s=it.turn_s)
+    turning = case.frontier(it.seconds, it.turn_s)
     return (
         it.utilization,
         greedy(it.seconds, case.slots),
@@ -300,34 +380,37 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=20, help="jobs for each slot")
-    parser.add_argument("--case", nargs="*", default=[each.name for each in CASES])
+    parser.add_argument("--case", nargs="*")
+    parser.add_argument("--held-out", action="store_true")
     parser.add_argument("--virtual", action="store_true")
     parser.add_argument("--probe", action="store_true")
     parser.add_argument("--list", action="store_true")
     told = parser.parse_args()
     if told.list:
-        sys.stdout.write("\n".join(each.name for each in CASES) + "\n")
+        sys.stdout.write("\n".join(each.name for each in CASES + HELD_OUT) + "\n")
         return
+    cases = HELD_OUT if told.held_out else CASES
+    if told.case is not None:
+        cases = [each for each in CASES + HELD_OUT if each.name in told.case]
     os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp()
     titles = "".join(f"{title:>{width}}" for title, width, _ in COLUMNS)
-    sys.stdout.write(f"{'σ/slots/rate':<12}{titles}\n")
-    for case in CASES:
-        if case.name in told.case:
-            if told.virtual:
-                count = case.slots * told.rounds + case.skipped
-                pairs = [
-                    on_virtual_time(case, count, run, probe=told.probe) for run in range(told.runs)
-                ]
-                rows = [row(case, *pair) for pair in pairs]
-            else:
-                rows = measure(case, runs=told.runs, rounds=told.rounds)
-            medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-            line = "".join(
-                f"{median:{width}.{digits}f}"
-                for median, (_, width, digits) in zip(medians, COLUMNS, strict=True)
-            )
-            sys.stdout.write(f"{case.name:<12}{line}\n")
-            sys.stdout.flush()
+    sys.stdout.write(f"{'σ/slots/rate':<16}{titles}\n")
+    for case in cases:
+        if told.virtual or case.shape:
+            count = case.slots * told.rounds + case.skipped
+            pairs = [
+                on_virtual_time(case, count, run, probe=told.probe) for run in range(told.runs)
+            ]
+            rows = [row(case, *pair) for pair in pairs]
+        else:
+            rows = measure(case, runs=told.runs, rounds=told.rounds)
+        medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+        line = "".join(
+            f"{median:{width}.{digits}f}"
+            for median, (_, width, digits) in zip(medians, COLUMNS, strict=True)
+        )
+        sys.stdout.write(f"{case.name:<16}{line}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

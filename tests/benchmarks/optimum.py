@@ -7,8 +7,11 @@ the submit after it, take no time.
 
 from __future__ import annotations
 
+import functools
 import heapq
+import itertools
 import math
+from bisect import bisect_left
 from statistics import NormalDist
 from typing import TYPE_CHECKING
 
@@ -16,7 +19,8 @@ import attrs
 import numpy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    import random
+    from collections.abc import Callable, Sequence
 
 POINTS = 500
 #: Prices of a query, as shares of the median job time.
@@ -44,32 +48,58 @@ def greedy(seconds: Sequence[float], slots: int) -> float:
     return sum(seconds) / (slots * max(free))
 
 
+@attrs.frozen
+class Times:
+    """A distribution of job times, linear between points.
+
+    Attributes:
+        ages: Seconds, from 0 on.
+        ended: The share of jobs that have ended by each age.
+    """
+
+    ages: tuple[float, ...]
+    ended: tuple[float, ...]
+
+    def draw(self, chance: random.Random) -> float:
+        """Seconds that one job takes."""
+        return float(numpy.interp(chance.random(), self.ended, self.ages))
+
+
+def lognormal(median_s: float, sigma: float) -> Times:
+    """A lognormal distribution."""
+    scores = numpy.linspace(-5.0, 5.0, POINTS)
+    ages = (0.0, *(median_s * numpy.exp(sigma * scores)))
+    return Times(ages, (0.0, *(NormalDist().cdf(score) for score in scores)))
+
+
+def tabled(share: Callable[[float], float], unit_s: float) -> Times:
+    """The distribution with a share of jobs that have ended by each age, given in units."""
+    longest = next(age for age in itertools.count(1) if share(age) > 1 - 1e-6)
+    ages = [longest * i / (2 * POINTS) for i in range(2 * POINTS + 1)]
+    return Times(tuple(unit_s * age for age in ages), tuple(share(age) for age in ages))
+
+
 class Frontier:
     """The outcomes of the best policies, from few queries to many.
 
     Args:
         seconds: How long each job takes, in the order of their submits.
         slots: Jobs at once.
-        median_s: Of the distribution that the policies know.
-        sigma: Its scatter, as a logarithm; 0 where all times are equal.
+        policies: For each price of a query, the ages at which a job is asked after.
         turn_s: Seconds from the poll that finds a job ended to the submit of the next one.
+        factors: Of those ages, for each job; where times change, the policies know it.
     """
 
     def __init__(
         self,
         seconds: Sequence[float],
         slots: int,
-        median_s: float,
-        sigma: float,
+        policies: Sequence[Sequence[float]],
         *,
         turn_s: float = 0.0,
+        factors: Sequence[float] | None = None,
     ) -> None:
-        if sigma:
-            policies = [policy(median_s, sigma, price * median_s) for price in PRICES]
-        else:
-            # As told by clocks, equal times are not quite equal.
-            policies = [[median_s * 1.001]]
-        outcomes = [simulate(seconds, slots, each, turn_s) for each in policies]
+        outcomes = [simulate(seconds, slots, each, turn_s, factors) for each in policies]
         self.outcomes = sorted(outcomes, key=lambda outcome: outcome.queries)
 
     def utilization(self, queries: float) -> float:
@@ -87,38 +117,54 @@ class Frontier:
         )
 
 
-def policy(median_s: float, sigma: float, price_s: float) -> list[float]:
+@functools.cache
+def best_policies(times: Times) -> list[list[float]]:
+    """The best policies for a distribution."""
+    typical = float(numpy.interp(0.5, times.ended, times.ages))
+    return [policy(times, price * typical) for price in PRICES]
+
+
+def only_policy(seconds: float) -> list[list[float]]:
+    """The best policy for equal times."""
+    # As told by clocks, equal times are not quite equal.
+    return [[seconds * 1.001]]
+
+
+def policy(times: Times, price_s: float) -> list[float]:
     """The ages at which a job is asked after, for a price of a query in seconds of idle slot."""
-    scores = numpy.linspace(-5.0, 5.0, POINTS)
-    ages = numpy.concatenate([[0.0], median_s * numpy.exp(sigma * scores)])
-    ended = numpy.array([0.0, *(NormalDist().cdf(score) for score in scores)])
+    ages, ended = numpy.array(times.ages), numpy.array(times.ended)
+    last = len(ages) - 1
     steps = numpy.diff(ages) * (ended[1:] + ended[:-1]) / 2
     integral = numpy.concatenate([[0.0], numpy.cumsum(steps)])
-    cost = numpy.zeros(POINTS + 1)
-    after = numpy.full(POINTS + 1, POINTS)
-    for b in range(POINTS - 1, -1, -1):
+    cost = numpy.zeros(last + 1)
+    after = numpy.full(last + 1, last)
+    for b in range(last - 1, -1, -1):
         later = slice(b + 1, None)
         idle = integral[later] - integral[b] - (ages[later] - ages[b]) * ended[b]
         total = price_s * (1 - ended[b]) + idle + cost[later]
-        best = int(numpy.argmin(total))
-        cost[b], after[b] = total[best], b + 1 + best
+        least = int(numpy.argmin(total))
+        cost[b], after[b] = total[least], b + 1 + least
     asked, at = [], 0
-    while at < POINTS:
+    while at < last:
         at = int(after[at])
         asked.append(float(ages[at]))
     return asked
 
 
 def simulate(
-    seconds: Sequence[float], slots: int, asked: Sequence[float], turn_s: float
+    seconds: Sequence[float],
+    slots: int,
+    asked: Sequence[float],
+    turn_s: float,
+    factors: Sequence[float] | None = None,
 ) -> Outcome:
-    """Run the jobs; each is asked after at the same ages."""
+    """Run the jobs; each is asked after at the same ages, or at these times its factor."""
     free = [0.0] * slots
     queries, end = 0, 0.0
-    for each in seconds:
+    for each, factor in zip(seconds, factors or itertools.repeat(1.0), strict=False):
         began = free[0]
-        number = next((i for i, age in enumerate(asked) if age >= each), len(asked))
-        found = asked[number] if number < len(asked) else each
+        number = bisect_left(asked, each / factor)
+        found = asked[number] * factor if number < len(asked) else each
         queries += number + 1
         end = max(end, began + each)
         heapq.heapreplace(free, began + found + turn_s)

@@ -15,15 +15,13 @@ import attrs
 
 from holodeck_gen._pacing.durations import Durations
 from holodeck_gen._pacing.pace import Pace
-from holodeck_gen._pacing.poll_plan import RATIO, Plan, Wish, plan
+from holodeck_gen._pacing.poll_plan import IDLE, RATIO, Plan, Wish, plan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterator
 
 #: Before anything is known, a job takes about so many of the provider's poll intervals.
 INTERVALS = 4.0
-#: How much of the time that a query takes at the rate it costs those that wait behind it.
-CROWDING = 0.9
 
 
 @attrs.define(eq=False)
@@ -49,7 +47,7 @@ class Timetable:
             self.durations.learn()
             self._plan = None
         if self._plan is None:
-            self._plan = plan(self.durations.spread, guessed=not self.durations.seen)
+            self._plan = plan(self.durations.spread)
         return self._plan
 
     def still(self, age: float) -> None:
@@ -109,12 +107,10 @@ class PollDesk:
 
     def price(self, timetable: Timetable) -> float:
         """What a query must be worth, as a logarithm; see `Wish`."""
-        plan = timetable.plan
-        # Who takes a query keeps others from it for an interval; the more jobs end in that, the
-        # more is lost.
+        # Who takes a query puts off all others by an interval, and of their slots about this
+        # share is idle.
         interval = 1 / self.pace.rate if self.pace.rate else 0.0
-        crowding = CROWDING * interval * interval * self.jobs / plan.typical_s
-        return math.log(plan.price + crowding, RATIO)
+        return math.log(timetable.plan.price + IDLE * interval * self.jobs, RATIO)
 
     async def turn(self, wish: Wish | None) -> None:
         """Wait for the turn to poll.

@@ -22,13 +22,11 @@ if TYPE_CHECKING:
 
 #: The share of a job's time for which its slot may be idle where queries are plentiful, and the
 #: most that a query may cost then, as a share of that time: where times are sure, one query finds
-#: the job and the slot is idle for less. Half the idle time takes twice as many queries.
-IDLE = 0.02
+#: the job and the slot is idle for less. Half the idle time takes twice as many queries. Where
+#: times are only guessed a query costs the least, because what it tells pays for all that come.
+IDLE = 0.025
 DEAREST = 0.02
 CHEAPEST = DEAREST / 40
-#: What a query may cost, likewise, while the times are only guessed: some thirty for a job. The
-#: first jobs are asked after often, because what they tell pays for all that come.
-GUESSING = 0.002
 #: Prices of a plan, each so many times the one before: from plenty to six hundred times that.
 PRICES = 8
 RATIO = 2.5
@@ -107,15 +105,10 @@ class Plan:
         return Wish(tuple(accepted + each for each in following), math.log(self.price, RATIO))
 
 
-def plan(spread: Spread, *, guessed: bool = False) -> Plan:
-    """The plan for a distribution of job times.
-
-    Args:
-        spread: The distribution.
-        guessed: Whether it was not learnt from any job.
-    """
+def plan(spread: Spread) -> Plan:
+    """The plan for a distribution of job times."""
     typical = spread.age(0.5)
-    price = GUESSING * typical if guessed else _price(spread, typical)
+    price = _price(spread, typical)
     ages = spread.ages
     end = ages[-1] + min(LATE_SHARE * ages[-1], LATE_S)
     tables = []
