@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import sqlite3
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -134,14 +135,8 @@ class GroupCommit:
             JournalError, PausedError: The journal cannot be written.
             Exception: What `operation` raised; then nothing is written.
         """
-        with translated(self.path):
-            self._begin(Batch())
-            try:
-                operation()
-                self.connection.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
+        with translated(self.path), self._transaction():
+            operation()
 
     async def aclose(self, last: Callable[[], None]) -> None:
         """Write what is left, then call `last` in the thread."""
@@ -189,37 +184,23 @@ class GroupCommit:
         self._write(self._queue.popleft())
 
     def _write(self, batch: Batch, *, again: bool = False) -> None:
-        try:
-            # Here and not in the thread: SQLite gives up the interpreter's lock for every
-            # statement, and two threads that fight for it need twice the time. Only the commit
-            # waits for the disk.
-            answers = self._begin(batch)
-        except Exception as error:
-            self._failed(batch, error, again=again)
-            return
-        commit = partial(self.connection.execute, "COMMIT")
-        self._writing = self._running_loop().run_in_executor(self._thread, commit)
-        self._writing.add_done_callback(partial(self._written, batch, answers, again))
+        # All of it in the thread: every statement gives up the interpreter's lock, and the loop
+        # would wait for it, and for a processor, as often as there are statements.
+        self._writing = self._running_loop().run_in_executor(self._thread, self._transact, batch)
+        self._writing.add_done_callback(partial(self._written, batch, again))
 
-    def _written(
-        self,
-        batch: Batch,
-        answers: Sequence[Answer],
-        again: bool,
-        writing: asyncio.Future[object],
-    ) -> None:
+    def _written(self, batch: Batch, again: bool, writing: asyncio.Future[list[Answer]]) -> None:
         self._writing = None
         error = writing.exception()
         if isinstance(error, Exception):
             self._failed(batch, error, again=again)
         else:
-            batch.settle(answers)
+            batch.settle(writing.result())
         # Those who have waited go on first, and have something new to write.
         self._flush_soon()
 
     def _failed(self, batch: Batch, error: Exception, *, again: bool) -> None:
         """Try once more where the disk is full; else nothing more can be remembered."""
-        self._roll_back()
         if isinstance(error, sqlite3.Error):
             if _no_room(error, self.path.parent) and not again:
                 self.on_full()
@@ -231,19 +212,22 @@ class GroupCommit:
         _log.error("journal.broken", path=str(self.path), error=str(error))
         batch.fail(error)
 
-    def _begin(self, batch: Batch) -> list[Answer]:
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            self.check()
+    def _transact(self, batch: Batch) -> list[Answer]:
+        with self._transaction():
             batch.write(self.connection)
             return list(batch.answers())
-        except BaseException:
-            self._roll_back()
-            raise
 
-    def _roll_back(self) -> None:
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+            self.check()
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
 
 
 def _no_room(error: sqlite3.Error, folder: Path) -> bool:
