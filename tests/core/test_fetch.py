@@ -7,6 +7,7 @@ import errno
 import itertools
 import logging
 import os
+import threading
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,9 @@ from holodeck_gen._http.clients import Clients
 from holodeck_gen._journal import spool
 from holodeck_gen._journal.spool import RawFile
 from holodeck_gen._model.concurrency import Concurrency
+from holodeck_gen._results import fetch
 from holodeck_gen._results.fetch import Fetcher
+from holodeck_gen._stages.threads import StageThreads
 from holodeck_gen.errors import DownloadError, PausedError, StorageError, TransientError
 from holodeck_gen.testing import PNG, Script, ScriptedProvider, run_virtual
 from servers import always, reply, served
@@ -78,6 +81,7 @@ class Spool:
             downloads=downloads,
             policy=RetryPolicy(attempts=3, backoff_s=backoff_s),
             on_full=self.full,
+            checks=StageThreads(places=1),
         )
 
     def full(self) -> None:
@@ -118,6 +122,29 @@ def answers(*given: httpx.Response | Exception) -> Callable[[httpx.Request], htt
 
 def ok(content: bytes = PNG) -> httpx.Response:
     return httpx.Response(200, content=content)
+
+
+def test_no_more_pictures_are_decoded_at_once_than_there_are_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the event loop gets a processor when it wants one."""
+    inside, together = threading.Semaphore(1), []
+
+    def damage(_path: Path) -> None:
+        alone = inside.acquire(timeout=0.02)
+        together.append(not alone)
+        if alone:
+            threading.Event().wait(0.05)
+            inside.release()
+
+    monkeypatch.setattr(fetch, "damage", damage)
+    spool = Spool(tmp_path, answers(ok(), ok(), ok()))
+
+    async def main() -> None:
+        await asyncio.gather(*(spool.fetch(name=name) for name in "abc"))
+
+    run_virtual(main())
+    assert together == [False, False, False]
 
 
 class TestRetries:

@@ -41,6 +41,7 @@ from holodeck_gen._seats.seating import Seating, left_in, steady_clock
 from holodeck_gen._spending.budget import Budget
 from holodeck_gen._spending.prices import Prices
 from holodeck_gen._stages.in_processes import Processes
+from holodeck_gen._stages.threads import CHECKS, StageThreads
 from holodeck_gen.errors import ConfigError, GenerationError, PausedError
 from holodeck_gen.events import Observer
 
@@ -95,10 +96,12 @@ class Workplace:
     _named: dict[str, Pool] = attrs.field(factory=dict, init=False)
     _maker: Maker = attrs.field(init=False)
     _clients: Clients = attrs.field(init=False)
+    _checks: StageThreads = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.prices = Prices.of(self.choices.config)
         self._clients = Clients(self.transport)
+        self._checks = StageThreads(places=CHECKS)
 
     async def open(self) -> None:
         """Make providers and stages, take the journal, and go on with what it holds.
@@ -168,6 +171,7 @@ class Workplace:
         """Let go of everything; what runs has ended before."""
         self.accounts.close()
         await asyncio.to_thread(self.engine.parts.finisher.close)
+        await asyncio.to_thread(self._checks.close)
         await self._maker.aclose()
         # While the journal is still ours: who owns it next takes over what is left.
         await asyncio.to_thread(self.seating.close)
@@ -317,6 +321,7 @@ class Workplace:
                 downloads=self.settings.downloads,
                 policy=self.settings.submit_policy(),
                 on_full=self.journal.disk_full,
+                checks=self._checks,
             ),
             finisher=Finisher(
                 processors=processors,
@@ -327,6 +332,7 @@ class Workplace:
                     timeout_s=self.settings.stage_timeout_s,
                     placed_by=self._placed_by(),
                 ),
+                checks=self._checks,
                 timeout_s=self.settings.stage_timeout_s,
                 processes=workers,
             ),

@@ -22,6 +22,7 @@ from holodeck_gen._model.concurrency import Concurrency
 from holodeck_gen._model.provider import Bytes, JobStatus, Limits, Output, PartError, Provider, Url
 from holodeck_gen._results.inspection import damage, pixels
 from holodeck_gen._results.room import Room
+from holodeck_gen._stages.threads import StageThreads
 from holodeck_gen.errors import (
     DownloadError,
     PausedError,
@@ -41,6 +42,8 @@ _log = Logger("holodeck_gen.fetch")
 _FAR = 2**62
 #: Seconds for which the host of a result may answer that there are too many requests.
 LONGEST_THROTTLED_S = 1800.0
+#: Seconds that a picture may take to be decoded.
+CHECK_S = 60.0
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -53,6 +56,7 @@ class Fetcher:
         downloads: Downloads at once.
         policy: How often a download is tried.
         on_full: Told that the disk is full; makes a little room.
+        checks: Decodes pictures to find out whether they are whole.
         wall_clock: Seconds since the epoch.
     """
 
@@ -61,6 +65,7 @@ class Fetcher:
     downloads: int
     policy: RetryPolicy
     on_full: Callable[[], None]
+    checks: StageThreads
     wall_clock: Callable[[], float] = time.time
     _places: LocalGate = attrs.field(init=False)
     _room: Room = attrs.field(factory=Room, init=False)
@@ -191,7 +196,7 @@ class Fetcher:
 
     async def _damage(self, path: Path) -> str | None:
         async with self._room.taken(await asyncio.to_thread(pixels, path)):
-            return await asyncio.to_thread(damage, path)
+            return await self.checks.run(damage, path, timeout_s=CHECK_S, what="the check")
 
     def _file(self, path: Path, provider: Provider) -> SpoolFile:
         return SpoolFile(path=path, durable=provider.billing != "free")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
-from holodeck_gen._calls import words
+from holodeck_gen._calls import DeadlineError, words
 from holodeck_gen._journal.spool import WORK
 from holodeck_gen._results.inspection import FileFacts, inspect_file, pixels
 from holodeck_gen._results.room import Room
@@ -70,12 +70,14 @@ class Finisher:
     Args:
         processors: Names and functions, in order.
         shelf: Where finished files go.
+        checks: Decodes pictures to find out whether they are whole.
         timeout_s: Seconds one processor may take.
         processes: Where those run that are `InProcess`; the others run in threads.
     """
 
     processors: Sequence[tuple[str, Processor | InProcess]]
     shelf: Shelf
+    checks: StageThreads
     timeout_s: float
     processes: Workers | None = None
     _threads: StageThreads = attrs.field(factory=StageThreads, init=False)
@@ -159,13 +161,15 @@ class Finisher:
         decode = decode and task.kind == "image"
         size = await asyncio.to_thread(pixels, raw.path) if decode else 0
         async with self._room.taken(size):
-            return await asyncio.to_thread(
-                inspect_file,
-                raw.path,
-                kind=task.kind,
-                declared=raw.media_type,
-                decode=decode,
+            look = partial(
+                inspect_file, raw.path, kind=task.kind, declared=raw.media_type, decode=decode
             )
+            if not decode:
+                return await asyncio.to_thread(look)
+            try:
+                return await self.checks.run(look, timeout_s=self.timeout_s, what="the check")
+            except DeadlineError as error:
+                raise ProcessingError(str(error), stage="check") from error
 
     async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
         kind, declared = (

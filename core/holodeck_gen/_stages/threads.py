@@ -21,6 +21,9 @@ T = TypeVar("T")
 #: Calls at once. More than there are processors finish no sooner, but keep the event loop waiting
 #: for one of them: with six calls on two processors three times as long as with two.
 PLACES = max(2, os.cpu_count() or 1)
+#: Pictures that are decoded at once to find out whether they are whole. They have places of their
+#: own: what was downloaded must not wait behind an hour of processing.
+CHECKS = max(1, PLACES // 2)
 #: Calls that may be given up and still run before they take the places of others.
 SPARES = 16
 
