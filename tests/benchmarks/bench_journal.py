@@ -17,6 +17,7 @@ Then the longest time for which the event loop stood still, also with an fsync t
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import sqlite3
 import sys
@@ -247,6 +248,9 @@ def longest_pause(folder: Path, count: int, *, commit_s: float) -> float:
     )
 
     async def main() -> float:
+        # As the command does.
+        gc.collect()
+        gc.freeze()
         longest, last = 0.0, time.perf_counter()
         work = asyncio.create_task(lives(journal, folder, count))
         while not work.done():
