@@ -148,7 +148,8 @@ class TestAudit:
                 return hg.JobRef(job_id="job\n\x1b[2J")
 
         runs.provider = Rude()
-        runs.killed(CAT, after_s=1)
+        # Before the first poll, which would find no such job.
+        runs.killed(CAT, after_s=0.1)
         (line,) = invoke("audit", runs.folder, code=RESUMABLE).stdout.splitlines()
         assert line.isprintable()
 

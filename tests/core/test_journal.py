@@ -47,9 +47,10 @@ async def admit(journal: SqliteJournal, *tasks: hg.Task) -> list[Entry]:
 def keys(*tasks: hg.Task) -> list[str]:
     async def main() -> list[str]:
         journal = SqliteJournal.private()
-        entries = await admit(journal, *tasks)
-        await journal.aclose()
-        return [entry.key for entry in entries]
+        try:
+            return [entry.key for entry in await admit(journal, *tasks)]
+        finally:
+            await journal.aclose()
 
     return asyncio.run(main())
 
