@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import tracemalloc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import httpx
@@ -32,7 +32,7 @@ from holodeck_gen.testing import PNG, Script, ScriptedProvider, run_virtual
 from servers import always, reply, served
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from servers import Handler
@@ -63,6 +63,9 @@ class Fetching(ScriptedProvider):
 class Spool:
     """A fetcher with its folder; `fulls` counts how often the disk was full."""
 
+    #: Those of the test that runs.
+    checks: ClassVar[list[StageThreads]] = []
+
     def __init__(
         self,
         folder: Path,
@@ -75,13 +78,14 @@ class Spool:
         self.fulls = 0
         self.account = Account(key="", concurrency=Concurrency())
         self.clients = Clients(httpx.MockTransport(answer) if answer else None)
+        self.checks.append(StageThreads(places=1))
         self.fetcher = Fetcher(
             folder=self.folder,
             clients=self.clients,
             downloads=downloads,
             policy=RetryPolicy(attempts=3, backoff_s=backoff_s),
             on_full=self.full,
-            checks=StageThreads(places=1),
+            checks=self.checks[-1],
         )
 
     def full(self) -> None:
@@ -106,6 +110,13 @@ class Spool:
     @property
     def files(self) -> list[str]:
         return sorted(path.name for path in self.folder.glob("*"))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    yield
+    while Spool.checks:
+        Spool.checks.pop().close()
 
 
 def answers(*given: httpx.Response | Exception) -> Callable[[httpx.Request], httpx.Response]:
