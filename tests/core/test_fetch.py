@@ -19,6 +19,7 @@ from structlog.testing import capture_logs
 import holodeck_gen as hg
 from helpers import collect, opened, result_of
 from holodeck_gen._accounts.accounts import Account
+from holodeck_gen._calls import DeadlineError
 from holodeck_gen._health.retry import RetryPolicy
 from holodeck_gen._http.clients import Clients
 from holodeck_gen._journal import spool
@@ -156,6 +157,24 @@ def test_no_more_pictures_are_decoded_at_once_than_there_are_places(
 
     run_virtual(main())
     assert together == [False, False, False]
+
+
+def test_a_picture_that_nobody_can_check_in_time_is_none_that_was_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(_threads: StageThreads, *_args: Any, **_: Any) -> None:
+        raise DeadlineError("the check took longer than 60 s")
+
+    monkeypatch.setattr(StageThreads, "run", late)
+    spool = Spool(tmp_path, answers(ok(), ok(), ok()))
+
+    async def main() -> RawFile | None:
+        with pytest.raises(DownloadError, match="longer than 60 s"):
+            await spool.fetch()
+        return await spool.fetcher.kept(hg.Url(url=URL), name="a", kind="image")
+
+    assert run_virtual(main()) is None
+    assert spool.files == ["a.raw"]
 
 
 class TestRetries:

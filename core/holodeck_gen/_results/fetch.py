@@ -26,6 +26,7 @@ from holodeck_gen._stages.threads import StageThreads
 from holodeck_gen.errors import (
     DownloadError,
     PausedError,
+    PluginError,
     RetryableError,
     StorageError,
     ThrottledError,
@@ -196,7 +197,11 @@ class Fetcher:
 
     async def _damage(self, path: Path) -> str | None:
         async with self._room.taken(await asyncio.to_thread(pixels, path)):
-            return await self.checks.run(damage, path, timeout_s=CHECK_S, what="the check")
+            try:
+                return await self.checks.run(damage, path, timeout_s=CHECK_S, what="the check")
+            except (DeadlineError, PluginError) as error:
+                # As what is damaged: it is looked for again, and stays collectable.
+                return words(error)
 
     def _file(self, path: Path, provider: Provider) -> SpoolFile:
         return SpoolFile(path=path, durable=provider.billing != "free")
