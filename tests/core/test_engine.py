@@ -14,6 +14,8 @@ from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import FakeStore, collect, drain, failure_of, opened, result_of
+from holodeck_gen._calls import DeadlineError
+from holodeck_gen._stages.threads import StageThreads
 from holodeck_gen.errors import (
     AuthError,
     ContentRejectedError,
@@ -591,6 +593,27 @@ class TestStages:
         failure = failure_of(run_one(provider, name="{id}-{colour}"))
         assert isinstance(failure.error, InvalidTaskError)
         assert provider.submits == []
+
+    @pytest.mark.parametrize(
+        "error", [DeadlineError("too late"), hg.errors.PluginError("all threads hang")]
+    )
+    def test_a_check_that_does_not_come_to_an_end_keeps_the_picture(
+        self, error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async def late(_threads: StageThreads, *_args: Any, **_: Any) -> None:
+            raise error
+
+        monkeypatch.setattr(StageThreads, "run", late)
+        provider = ScriptedProvider(default=Script(outputs=(hg.Bytes(data=PNG),)))
+
+        async def main() -> hg.Outcome:
+            async with opened(provider, output=tmp_path, journal="automatic") as studio:
+                (outcome,) = await collect(studio.map(["a cat"]))
+                return outcome
+
+        failure = failure_of(run_virtual(main()))
+        assert isinstance(failure.error, hg.errors.ProcessingError)
+        assert [each.read_bytes() for each in (tmp_path / ".spool").iterdir()] == [PNG]
 
 
 class TestMap:

@@ -22,7 +22,7 @@ from holodeck_gen._results.shelf import BESIDE, Kept, Shelf
 from holodeck_gen._stages.in_processes import InProcess, Workers
 from holodeck_gen._stages.stages import Processor, files_of
 from holodeck_gen._stages.threads import StageThreads
-from holodeck_gen.errors import ProcessingError, StageError, StorageError
+from holodeck_gen.errors import PluginError, ProcessingError, StageError, StorageError
 from holodeck_gen.files import full_disk, is_full
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class Finisher:
                 return await asyncio.to_thread(look)
             try:
                 return await self.checks.run(look, timeout_s=self.timeout_s, what="the check")
-            except DeadlineError as error:
+            except (DeadlineError, PluginError) as error:
                 raise ProcessingError(str(error), stage="check") from error
 
     async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
