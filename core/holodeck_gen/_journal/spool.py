@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SPOOL = ".spool"
 #: How the names of folders end in which a raw file is worked on; they begin as the file's.
 WORK = ".work"
-#: Bytes that are gathered before a thread writes them; most pictures take one visit.
+#: Bytes that are gathered before a thread writes them. What comes at once takes one visit.
 PIECE = 2**20
 
 
@@ -58,7 +58,8 @@ class SpoolFile:
 
     path: Path
     durable: bool
-    _waiting: bytearray = attrs.field(factory=bytearray, init=False)
+    _waiting: list[bytes] = attrs.field(factory=list, init=False)
+    _size: int = attrs.field(default=0, init=False)
     _file: io.FileIO | None = attrs.field(default=None, init=False)
 
     async def __aenter__(self) -> SpoolFile:
@@ -70,9 +71,10 @@ class SpoolFile:
         Raises:
             StorageError: It cannot be written; its cause is the `OSError`.
         """
-        self._waiting += data
-        if len(self._waiting) >= PIECE:
+        if self._waiting and self._size + len(data) > PIECE:
             await self._run(self._flush)
+        self._waiting.append(data)
+        self._size += len(data)
 
     async def __aexit__(
         self,
@@ -107,8 +109,11 @@ class SpoolFile:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = io.FileIO(self._aside, "w")
-        while self._waiting:
-            del self._waiting[: self._file.write(self._waiting)]
+        for data in self._waiting:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        self._waiting, self._size = [], 0
 
     def _commit(self) -> None:
         self._flush()

@@ -15,7 +15,7 @@ import attrs
 
 from holodeck_gen._calls import DeadlineError, words
 from holodeck_gen._journal.spool import WORK
-from holodeck_gen._results.inspection import FileFacts, inspect_file, pixels
+from holodeck_gen._results.inspection import FileFacts, inspect_file
 from holodeck_gen._results.room import Room
 from holodeck_gen._results.seals import Seals
 from holodeck_gen._results.shelf import BESIDE, Kept, Shelf
@@ -53,14 +53,37 @@ class _File:
 
 
 @contextlib.asynccontextmanager
-async def _work_folder(raw: Path) -> AsyncIterator[Path]:
-    """A folder beside `raw`; made and removed in a thread, as disks may be slow."""
-    made = partial(tempfile.mkdtemp, prefix=f"{raw.stem}-", suffix=WORK, dir=raw.parent)
-    folder = Path(await asyncio.to_thread(made))
+async def _work_folder(raw: Path, copy: str | None) -> AsyncIterator[Path]:
+    """A folder beside `raw`, with a copy of it; made and removed in a thread, as disks are slow."""
+    folder = await asyncio.to_thread(_make_work_folder, raw, copy)
     try:
         yield folder
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _make_work_folder(raw: Path, copy: str | None) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=f"{raw.stem}-", suffix=WORK, dir=raw.parent))
+    try:
+        if copy is not None:
+            shutil.copyfile(raw, folder / copy)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def _inspected(file: Path, *, kind: str, declared: str | None) -> FileFacts:
+    """The facts of what a processor has made."""
+    if beside := BESIDE.get(file.suffix):
+        kind, declared = "sidecar", beside
+    return inspect_file(file, kind=kind, declared=declared)
+
+
+def _written(text: bytes, file: Path) -> FileFacts:
+    """The facts of a sidecar, which is written first."""
+    file.write_bytes(text)
+    return _inspected(file, kind="sidecar", declared=None)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -124,8 +147,11 @@ class Finisher:
                 with stage("store"):
                     file = _File(raw.path, facts)
                     return [(await self._put(raw, file, entry, made, number, total)).artifact]
-            async with _work_folder(raw.path) as folder:
-                files = await self._processed(raw, facts, folder, entry.task, made, stage)
+            first = f"image{facts.suffix}" if self.processors else None
+            async with _work_folder(raw.path, first) as folder:
+                files = [_File(raw.path, facts)]
+                if first is not None:
+                    files = await self._processed(folder / first, raw, facts, made, stage)
                 kept: list[Kept] = []
                 for file in files:
                     with stage("store"):
@@ -159,47 +185,27 @@ class Finisher:
             ProcessingError: It is not what the task was to make.
         """
         decode = decode and task.kind == "image"
-        size = await asyncio.to_thread(pixels, raw.path) if decode else 0
-        async with self._room.taken(size):
-            look = partial(
-                inspect_file, raw.path, kind=task.kind, declared=raw.media_type, decode=decode
-            )
-            if not decode:
-                return await asyncio.to_thread(look)
-            try:
-                return await self.checks.run(look, timeout_s=self.timeout_s, what="the check")
-            except (DeadlineError, PluginError) as error:
-                raise ProcessingError(str(error), stage="check") from error
-
-    async def _inspect_made(self, path: Path, task: Task, declared: str | None) -> FileFacts:
-        kind, declared = (
-            ("sidecar", BESIDE[path.suffix]) if path.suffix in BESIDE else (task.kind, declared)
+        look = partial(
+            inspect_file, raw.path, kind=task.kind, declared=raw.media_type, decode=decode
         )
-        return await asyncio.to_thread(inspect_file, path, kind=kind, declared=declared)
+        if not decode:
+            return await asyncio.to_thread(look)
+        try:
+            return await self.checks.run(look, timeout_s=self.timeout_s, what="the check")
+        except (DeadlineError, PluginError) as error:
+            raise ProcessingError(str(error), stage="check") from error
 
     async def _processed(
-        self,
-        raw: RawFile,
-        facts: FileFacts,
-        folder: Path,
-        task: Task,
-        made: Task,
-        stage: StageTimer,
+        self, first: Path, raw: RawFile, facts: FileFacts, task: Task, stage: StageTimer
     ) -> list[_File]:
-        """What the processors make of a raw file in `folder`."""
-        if not self.processors:
-            return [_File(raw.path, facts)]
-        first = folder / f"image{facts.suffix}"
-        await asyncio.to_thread(shutil.copyfile, raw.path, first)
+        """What the processors make of `first`, a copy of a raw file."""
         async with self._room.taken((facts.width or 0) * (facts.height or 0)):
-            files = await self._process(first, made, stage)
+            files = await self._process(first, task, stage)
+        look = partial(_inspected, kind=task.kind, declared=raw.media_type)
+        made = await asyncio.to_thread(lambda: [look(file) for file in files])
         return [
-            _File(
-                file,
-                await self._inspect_made(file, task, raw.media_type),
-                file.stem.removeprefix(first.stem),
-            )
-            for file in files
+            _File(file, each, file.stem.removeprefix(first.stem))
+            for file, each in zip(files, made, strict=True)
         ]
 
     async def _process(self, first: Path, task: Task, stage: StageTimer) -> list[Path]:
@@ -261,8 +267,5 @@ class Finisher:
     async def _put_sidecar(self, text: bytes, folder: Path, kept: Kept, entry: Entry) -> Artifact:
         # No processor's file has this name: theirs begin as the picture's.
         file = folder / "sidecar.json"
-        await asyncio.to_thread(file.write_bytes, text)
-        facts = await asyncio.to_thread(
-            inspect_file, file, kind="sidecar", declared=BESIDE[file.suffix]
-        )
+        facts = await asyncio.to_thread(_written, text, file)
         return await self.shelf.put_beside(file, facts, kept, entry)
