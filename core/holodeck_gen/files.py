@@ -10,21 +10,27 @@ import errno
 import filecmp
 import os
 import re
-import shutil
 import tempfile
 import unicodedata
 from functools import lru_cache
+from io import FileIO
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pathvalidate
 
 from holodeck_gen.errors import PausedError, StorageError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 #: Below a store's folder; holds what is being written.
 _ASIDE = ".part"
 #: Bytes that are written to see whether there is room; a full disk still has room for names.
 _PROOF = 1 << 16
+#: Bytes that are copied at once.
+_PIECE = 1 << 20
 #: Bytes; what the common file systems allow one name, less room for ``~12`` and a suffix.
 MAX_NAME_BYTES = 200
 
@@ -75,21 +81,15 @@ def place(file: Path, folder: Path, name: str) -> Path:
         StorageError: The name leaves the folder.
         OSError: It cannot be written.
     """
-    target = _inside(folder, name)
+    root = folder.resolve()
+    target = _inside(root, name)
     if os.path.lexists(target):
         return _same_or_taken(file, target)
-    descriptor, aside = _aside(folder)
-    try:
-        with os.fdopen(descriptor, "wb") as sink, file.open("rb") as source:
-            _try_lock(descriptor)
-            _copy(source, sink, aside)
+    with _copied(file, _new_aside(root)) as aside:
         try:
             _link(aside, target)
         except FileExistsError:
             return _same_or_taken(file, target)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(aside)
     sync_folder(target.parent)
     return target
 
@@ -108,15 +108,8 @@ def overwrite(file: Path, target: Path) -> Path:
     """
     real = target.resolve()
     real.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, aside = tempfile.mkstemp(dir=real.parent, prefix=".", suffix=_ASIDE)
-    try:
-        with os.fdopen(descriptor, "wb") as sink, file.open("rb") as source:
-            _copy(source, sink, aside)
+    with _copied(file, _new_file(real.parent)) as aside:
         os.replace(aside, real)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(aside)
-        raise
     sync_folder(real.parent)
     return target.absolute()
 
@@ -187,29 +180,54 @@ def _visible(character: str) -> str:
     return "_" if folded != character and any(c in "/\\:" for c in folded) else character
 
 
-def _inside(folder: Path, name: str) -> Path:
-    root = folder.resolve()
-    root.mkdir(parents=True, exist_ok=True)
+def _inside(root: Path, name: str) -> Path:
     target = root / safe_name(name)
     parent = root
     for part in target.relative_to(root).parts[:-1]:
         parent /= part
         if parent.is_symlink():
             raise StorageError(f"{parent} is a link; it could lead out of {root}")
-        parent.mkdir(exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
     return target
 
 
-def _aside(folder: Path) -> tuple[int, str]:
-    """A new file on the same disk as `folder`, open for writing."""
-    aside = folder.resolve() / _ASIDE
+def _new_aside(root: Path) -> FileIO:
+    """A new file on the same disk as `root`."""
+    aside = root / _ASIDE
     while True:
         if aside.is_symlink():
-            raise StorageError(f"{aside} is a link; it could lead out of {folder}")
-        aside.mkdir(exist_ok=True)
-        # Another process may tidy up just now.
+            raise StorageError(f"{aside} is a link; it could lead out of {root}")
+        try:
+            return _new_file(aside)
+        except FileNotFoundError:
+            # It is the first, or another process has tidied up just now.
+            aside.mkdir(parents=True, exist_ok=True)
+
+
+def _new_file(folder: Path) -> FileIO:
+    """A new file, as readable as the user's umask allows."""
+    return FileIO(folder / f".{uuid4().hex}{_ASIDE}", "xb")
+
+
+@contextlib.contextmanager
+def _copied(file: Path, sink: FileIO) -> Iterator[str]:
+    """Copy `file` into `sink`, durably; the name of that, which is gone in the end."""
+    try:
+        with sink, FileIO(file) as source:
+            # Until it has its place, so that nobody tidies it up.
+            _try_lock(sink.fileno())
+            while data := source.read(_PIECE):
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[sink.write(rest) :]
+            os.fsync(sink.fileno())
+            if os.name != "posix":
+                # There nobody can move what is open.
+                sink.close()
+            yield str(sink.name)
+    finally:
         with contextlib.suppress(FileNotFoundError):
-            return tempfile.mkstemp(dir=aside)
+            os.unlink(sink.name)
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -223,14 +241,6 @@ def _try_lock(descriptor: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _copy(source: BinaryIO, sink: BinaryIO, aside: str) -> None:
-    shutil.copyfileobj(source, sink, 1 << 20)
-    sink.flush()
-    os.fsync(sink.fileno())
-    # mkstemp makes private files; a picture gets what the user's umask allows.
-    os.chmod(aside, 0o666 & ~_umask())
 
 
 def _same_or_taken(file: Path, target: Path) -> Path:
@@ -248,10 +258,3 @@ def _link(aside: str, target: Path) -> None:
         # No hard links here (FAT, some network folders): claim the name, then replace it.
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
         os.replace(aside, target)
-
-
-def _umask() -> int:
-    # There is no way to read it without setting it; this is how the standard library does it.
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holodeck_gen import files
 from holodeck_gen.errors import StorageError
 from holodeck_gen.files import check_writable, overwrite, place, safe_component, safe_name, tidy
 
@@ -90,6 +93,31 @@ def test_only_what_nobody_is_writing_is_tidied_up(tmp_path: Path, picture: Path)
         assert [file.name for file in aside.iterdir()] == ["in work"]
     tidy(tmp_path / "out")
     assert not aside.exists()
+
+
+def test_what_is_about_to_get_its_name_is_not_tidied_up(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may end just then, with the same folder."""
+    link = os.link
+
+    def meanwhile(*paths: str) -> None:
+        tidy(tmp_path / "out")
+        link(*paths)
+
+    monkeypatch.setattr(os, "link", meanwhile)
+    assert place(picture, tmp_path / "out", "a.png").read_bytes() == b"picture"
+
+
+def test_a_copy_is_written_whole_though_the_disk_takes_it_piece_by_piece(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(io.FileIO):
+        def write(self, data: Any) -> int:
+            return super().write(data[:2])
+
+    monkeypatch.setattr(files, "FileIO", Slow)
+    assert place(picture, tmp_path / "out", "a.png").read_bytes() == b"picture"
 
 
 def test_a_link_in_the_place_of_the_folder_aside_is_not_followed(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 
@@ -41,6 +42,9 @@ _SUFFIXES = {
     "application/rdf+xml": ".xmp",
 }
 
+_File: TypeAlias = io.BytesIO | io.BufferedReader
+#: Bytes that tell what a file is not.
+_HEAD = 64
 #: How a page begins that tells of an error in place of a file.
 _PAGES = (b"<!doctype", b"<html", b"<?xml")
 
@@ -69,24 +73,30 @@ def inspect_file(
     Args:
         path: A local file.
         kind: The task's kind: with ``"image"`` anything but a picture is refused, with
-            ``"model3d"`` a page that tells of an error.
+            ``"model3d"`` a page that tells of an error, and ``"sidecar"`` is what it is declared.
         declared: The media type the provider gave, used where the bytes do not tell.
         decode: Whether a picture is decoded to its end, which finds out what is missing.
 
     Raises:
         ProcessingError: It is not what it should be.
     """
-    with path.open("rb") as file:
-        head = file.read(64)
-        file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    size_bytes = path.stat().st_size
+    with _opened(path, kind) as file:
+        return _facts(file, kind=kind, declared=declared, decode=decode)
+
+
+def _facts(file: _File, *, kind: str, declared: str | None, decode: bool) -> FileFacts:
+    head = file.read(_HEAD)
+    file.seek(0)
+    sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    size_bytes = file.seek(0, io.SEEK_END)
     if size_bytes == 0:
         raise ProcessingError("the provider's file is empty", stage="check")
+    if kind == "sidecar" and declared is not None:
+        return FileFacts(media_type=declared, sha256=sha256, size_bytes=size_bytes)
     if kind != "image" and head.startswith(b"glTF"):
         return FileFacts(media_type="model/gltf-binary", sha256=sha256, size_bytes=size_bytes)
     try:
-        media_type, width, height = _picture(path, head, decode=decode)
+        media_type, width, height = _picture(file, head, decode=decode)
     except _NoPictureError as error:
         if kind == "image":
             raise ProcessingError(
@@ -118,22 +128,26 @@ def damage(path: Path) -> str | None:
 
     What is too large to be decoded is not damaged: it would be no smaller if it came again.
     """
-    with path.open("rb") as file:
-        head = file.read(64)
-    try:
-        _picture(path, head, decode=True)
-    except ProcessingError:
-        return None
-    except _NoPictureError as error:
-        return str(error)
+    with _opened(path, "image") as file:
+        try:
+            _picture(file, file.read(_HEAD), decode=True)
+        except ProcessingError:
+            return None
+        except _NoPictureError as error:
+            return str(error)
     return None
+
+
+def _opened(path: Path, kind: str) -> _File:
+    """A file to be read; a picture from memory, as each look at a file wakes other threads."""
+    return io.BytesIO(path.read_bytes()) if kind == "image" else path.open("rb")
 
 
 class _NoPictureError(ValueError):
     """Says what a file is instead."""
 
 
-def _picture(path: Path, head: bytes, *, decode: bool) -> tuple[str, int, int]:
+def _picture(file: _File, head: bytes, *, decode: bool) -> tuple[str, int, int]:
     """Media type, width and height.
 
     Raises:
@@ -146,7 +160,7 @@ def _picture(path: Path, head: bytes, *, decode: bool) -> tuple[str, int, int]:
     Image.init()
     formats = [each for each in FORMATS if each in Image.OPEN]
     try:
-        with Image.open(path, formats=formats) as image:
+        with Image.open(file, formats=formats) as image:
             width, height = image.size
             media_type = Image.MIME.get(image.format or "", "application/octet-stream")
             if width * height > MAX_PIXELS:
@@ -167,21 +181,20 @@ def _picture(path: Path, head: bytes, *, decode: bool) -> tuple[str, int, int]:
     except Exception as error:
         # Pillow raises whatever comes up while it reads what somebody has made up.
         raise _NoPictureError(f"it is damaged or not all there: {words(error)}") from error
-    if decode and media_type == "image/png" and not _has_end(path):
+    if decode and media_type == "image/png" and not _has_end(file):
         # Pillow does not miss what may come after the pixels, such as labels.
         raise _NoPictureError("it is not all there: it ends before a PNG file's last chunk")
     return media_type, width, height
 
 
-def _has_end(path: Path) -> bool:
+def _has_end(file: _File) -> bool:
     """Whether a PNG file goes on to its last chunk."""
-    with path.open("rb") as file:
-        file.seek(8)
-        while len(header := file.read(8)) == 8:
-            length, kind = struct.unpack(">I4s", header)
-            if kind == b"IEND":
-                return True
-            file.seek(length + 4, 1)
+    file.seek(8)
+    while len(header := file.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", header)
+        if kind == b"IEND":
+            return True
+        file.seek(length + 4, io.SEEK_CUR)
     return False
 
 
