@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import pickle
 import signal
@@ -241,6 +242,33 @@ def test_workers_end_when_their_parent_says_so_and_an_idle_one_is_replaced(
     with processes() as workers, capture_logs() as logs:
         asyncio.run(main(workers))
     assert [each["event"] for each in logs] == ["stage.worker_died"]
+
+
+def test_who_is_cancelled_twice_leaves_no_error_that_nobody_looks_at(
+    tmp_path: Path, file: Path
+) -> None:
+    """As where a program's own error ends its studio."""
+    told = fifo(tmp_path, "told")
+    reported: list[dict[str, Any]] = []
+
+    async def main(workers: StageProcesses) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, facts: reported.append(facts))
+        call = asyncio.ensure_future(tell(workers, f"tell-and-hang {told}", file))
+        with await asyncio.to_thread(told.open) as text:
+            await asyncio.to_thread(text.readline)
+            call.cancel()
+            await asyncio.sleep(0)
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+        # Blocks until its thread has told of the worker's end.
+        workers.close()
+        await asyncio.sleep(0)
+        gc.collect()
+
+    with processes() as workers:
+        asyncio.run(main(workers))
+    assert reported == []
 
 
 def test_a_parent_that_is_killed_leaves_no_process(tmp_path: Path, site: Path) -> None:

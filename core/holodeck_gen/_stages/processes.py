@@ -87,9 +87,10 @@ class StageProcesses:
                 await asyncio.wait({running})
             except asyncio.CancelledError:
                 worker.give_up()
+                # Seen: otherwise asyncio reports it as never retrieved.
+                running.add_done_callback(lambda done: done.cancelled() or done.exception())
                 # It may write no more when its folder is removed.
                 await asyncio.wait({running}, timeout=GRACE_S)
-                running.add_done_callback(lambda done: done.cancelled() or done.exception())
                 raise
             if worker.alive:
                 self._idle.append(worker)
