@@ -15,7 +15,8 @@ from holodeck_gen._config.config import Config
 from holodeck_gen._config.settings import settings_of
 from holodeck_gen._engine.choices import Choices
 from holodeck_gen._engine.workplace import Workplace
-from holodeck_gen._jobs.part import Life
+from holodeck_gen._jobs.life import Life
+from holodeck_gen._journal import reopening
 from holodeck_gen._journal.audit import output_of, providers_of, sidecar_of, store_of
 from holodeck_gen._journal.journal import Retry
 from holodeck_gen._journal.place import remove_finished
@@ -51,7 +52,8 @@ def dismiss(journal: Path, key: str) -> None:
     """
     owned = begin(journal, resume="if-possible", settings=None, network=False)
     try:
-        owned.run_now(partial(owned.ledger.dismiss, key))
+        ledger = owned.ledger
+        owned.run_now(partial(reopening.dismiss, ledger.rows, key, now=ledger.clock()))
     finally:
         owned.close()
     remove_finished(journal, finished=owned.finished)

@@ -18,7 +18,7 @@ from holodeck_gen._engine.handle import AsyncHandle
 from holodeck_gen._engine.info import StudioInfo, label
 from holodeck_gen._engine.map import MapRun, Tasks
 from holodeck_gen._engine.workplace import Workplace
-from holodeck_gen._jobs.part import Life
+from holodeck_gen._jobs.life import Life
 from holodeck_gen._jobs.submit import Submitter
 from holodeck_gen._journal.journal import Journal, Retry
 from holodeck_gen._model.outcome import Failure, Outcome, Result

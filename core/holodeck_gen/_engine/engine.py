@@ -14,7 +14,8 @@ from holodeck_gen._config.settings import Settings
 from holodeck_gen._engine.draft import Drafts
 from holodeck_gen._engine.route import Router
 from holodeck_gen._event_queue import EventQueue
-from holodeck_gen._jobs.part import HELD, Life, PartRunner
+from holodeck_gen._jobs.life import HELD, Life
+from holodeck_gen._jobs.part import PartRunner
 from holodeck_gen._journal.journal import Entry, Journal, Plan, Retry
 from holodeck_gen._journal.place import is_invocation
 from holodeck_gen._journal.shares import shares_of

@@ -9,7 +9,7 @@ import attrs
 
 from holodeck_gen._calls import bounded
 from holodeck_gen._engine.engine import Engine
-from holodeck_gen._jobs.part import Life
+from holodeck_gen._jobs.life import Life
 from holodeck_gen._log import Logger
 from holodeck_gen._model.outcome import Failure, Outcome, Result
 

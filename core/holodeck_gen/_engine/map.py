@@ -23,7 +23,7 @@ import attrs
 from holodeck_gen._accounts.accounts import Accounts
 from holodeck_gen._calls import copied, words
 from holodeck_gen._engine.engine import Engine
-from holodeck_gen._jobs.part import Life
+from holodeck_gen._jobs.life import Life
 from holodeck_gen._model.outcome import Failure, Outcome
 from holodeck_gen._model.task import Task
 from holodeck_gen._stages.stages import Expander

@@ -30,7 +30,7 @@ from holodeck_gen._accounts.berth import Berth, MovesOnError, first_slot
 from holodeck_gen._calls import told
 from holodeck_gen._engine.affinity import Affinities, AffinityGroup
 from holodeck_gen._gate.gate import Gate
-from holodeck_gen._jobs.part import HELD, Life
+from holodeck_gen._jobs.life import HELD, Life
 from holodeck_gen._journal.journal import PartKey, Plan
 from holodeck_gen._log import Logger
 from holodeck_gen._model.provider import Provider

@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from holodeck_gen._accounts.accounts import Accounts
-from holodeck_gen._accounts.berth import Berth, MovesOnError
+from holodeck_gen._accounts.berth import MovesOnError
 from holodeck_gen._config.settings import Settings
 from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._jobs.delivery import Delivery, Part, as_recorded
 from holodeck_gen._jobs.job import Job, Submits
+from holodeck_gen._jobs.life import HELD, Life
+from holodeck_gen._jobs.pauses import Pauses
 from holodeck_gen._jobs.reports import JobReports
 from holodeck_gen._journal.journal import Entry, Journal, PartRecord
 from holodeck_gen._journal.shares import Share, missing
-from holodeck_gen._journal.steps import IN_WORK, Fetched
+from holodeck_gen._journal.steps import Fetched
 from holodeck_gen._log import Logger
 from holodeck_gen._model.origin import Origin
 from holodeck_gen._model.provider import JobStatus, Provider
-from holodeck_gen._model.task import Task
 from holodeck_gen._results.cache import Cache
 from holodeck_gen._results.fetch import Fetcher
 from holodeck_gen._results.finish import Finisher
@@ -30,14 +31,9 @@ from holodeck_gen._spending.budget import Budget
 from holodeck_gen._spending.charge import Charge
 from holodeck_gen._spending.prices import Prices, price_name
 from holodeck_gen.errors import (
-    AuthError,
-    BillingError,
-    BudgetExceededError,
     ConfigError,
     GenerationError,
     JobFailedError,
-    JobTimeoutError,
-    JournalError,
     PausedError,
     ProcessingError,
     ProviderError,
@@ -50,100 +46,6 @@ if TYPE_CHECKING:
     from holodeck_gen._journal.spool import RawFile
 
 _log = Logger("holodeck_gen.part")
-
-#: Errors after which the same task may still get its result without being paid for again.
-HELD = (
-    SubmitUncertainError,
-    JobTimeoutError,
-    PausedError,
-    AuthError,
-    BillingError,
-    BudgetExceededError,
-    JournalError,
-)
-
-#: Pictures in a row that the store does not take, after which no more are paid for.
-UNSTORED = 5
-
-
-@attrs.define(kw_only=True, eq=False)
-class Life:
-    """What is known of one task while it runs; a handle reads it.
-
-    Attributes:
-        entry: Its place in the journal, once it is admitted.
-        admitted: Set when the journal knows it.
-        held: Whether a job may still be running, or was never allowed to start.
-        group: The call of ``map`` that it came with, if it did.
-        berth: The slot that its first job begins with, if it has one already.
-    """
-
-    index: int
-    task: Task
-    group: str | None = None
-    entry: Entry | None = None
-    provider: Provider | None = None
-    jobs: list[Job] = attrs.field(factory=list)
-    deliveries: list[Delivery] = attrs.field(factory=list)
-    began: float | None = None
-    held: bool = False
-    berth: Berth | None = None
-    admitted: asyncio.Event = attrs.field(factory=asyncio.Event)
-    #: Whether observers know of it.
-    announced: bool = False
-
-    @property
-    def key(self) -> str:
-        """The task's key, or what comes nearest before it is admitted."""
-        return self.entry.key if self.entry else self.task.id or str(self.index)
-
-    @property
-    def sent(self) -> bool:
-        """Whether anything of it was submitted and, as far as is known, goes on to its end.
-
-        Where an answer was lost and another submit would follow, it does not.
-        """
-        return any(
-            job.begun or (job.attempts and not job.refused and not job.lost) for job in self.jobs
-        )
-
-    def group_of(self, task: Task) -> str | None:
-        """Names the tasks with which `task`, after rewriting, takes turns for slots."""
-        return task.affinity or self.group
-
-    @property
-    def begun(self) -> bool:
-        """Whether there is, or may be, a job of it."""
-        return any(job.may_run or job.lost or job.ref is not None for job in self.jobs)
-
-    @property
-    def owed(self) -> bool:
-        """Whether something of it is, or may be, paid for and not finished."""
-        if self.held or any(job.open for job in self.jobs):
-            return True
-        begun = {job.key.index for job in self.jobs}
-        parts = self.entry.parts.items() if self.entry else ()
-        # Those that this run did not even come to: nothing is known against them.
-        return any(
-            part.state in (*IN_WORK, "uncertain") for index, part in parts if index not in begun
-        )
-
-    @property
-    def job_ids(self) -> tuple[str, ...]:
-        """The provider's jobs so far."""
-        return tuple(job.job_id for job in self.jobs if job.job_id)
-
-    def bind(self, provider: Provider, berth: Berth | None = None) -> None:
-        """Put it to `provider`; another one may have refused it, so that there is no job."""
-        assert self.entry is not None
-        parts = dict(self.entry.parts)
-        for job in self.jobs:
-            record = parts.get(job.key.index, PartRecord())
-            parts[job.key.index] = attrs.evolve(record, attempt=job.attempts)
-        self.entry = attrs.evolve(self.entry, parts=parts)
-        self.jobs.clear()
-        self.deliveries.clear()
-        self.provider, self.berth = provider, berth
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -168,8 +70,10 @@ class PartRunner:
     #: Runs what may outlive a task.
     background: Callable[[Coroutine[Any, Any, None]], object]
     wall_clock: Callable[[], float] = time.time
-    #: Pictures that the store did not take since the last one that it took.
-    _unstored: int = attrs.field(default=0, init=False)
+    _pauses: Pauses = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._pauses = Pauses(accounts=self.accounts, budget=self.budget, journal=self.journal)
 
     async def run(self, life: Life, entry: Entry, share: Share) -> Part:
         """Make one part; its error is a value, so that others go on."""
@@ -190,35 +94,18 @@ class PartRunner:
         life.deliveries.append(delivery)
         try:
             part = await self._run(job, delivery, share, record)
-            self._unstored = 0
+            self._pauses.stored()
             return part
         except GenerationError as error:
             job.account.consider(error, job.quota)
-            if isinstance(error, ConfigError):
-                # It would end all others in the same way; mended, they can still be made.
-                self.accounts.pause(PausedError(f"paused: {error}", reason=str(error)))
-            elif self.budget.paused is not None:
-                self.accounts.pause(self.budget.paused)
-            if self.journal.paused is not None:
-                self.accounts.pause(self.journal.paused)
-            elif isinstance(error, StorageError) and error.stage == "spool":
-                # Every further picture would be paid for and have no place to go.
-                self.accounts.pause(PausedError(f"paused: {error}", reason=str(error)))
-                if job.ref is not None and delivery.unrecorded:
-                    life.held = True
-                    return Part(error=error)
-            elif isinstance(error, StorageError) and error.stage == "store":
-                self._unstored += 1
-                if self._unstored >= UNSTORED:
-                    # Each is kept in the spool and stored by the next run, but they pile up.
-                    reason = f"the store took none of the last {self._unstored} pictures: {error}"
-                    self.accounts.pause(PausedError(f"paused: {reason}", reason=reason))
-            elif isinstance(error, JournalError):
-                self.accounts.pause(PausedError(f"paused: {error}"))
+            self._pauses.consider(error)
             if isinstance(error, MovesOnError | SlotRefusedError) and not life.begun:
                 # It looks for room elsewhere.
                 return Part(error=error)
-            if job.open or isinstance(error, (*HELD, ConfigError)):
+            # Where the spool did not take an answer's bytes, only asking the job brings them again.
+            unspooled = isinstance(error, StorageError) and error.stage == "spool"
+            lost = unspooled and delivery.unrecorded and job.ref is not None
+            if lost or job.open or isinstance(error, (*HELD, ConfigError)):
                 life.held = True
                 return Part(error=error)
             return await _failed(life, delivery, error)

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from holodeck_gen._journal.gone import is_gone
 from holodeck_gen._journal.journal import Entry, PartKey, Retry, TaskState
 from holodeck_gen._journal.match import Occurrences
+from holodeck_gen._journal.reopening import reopen
 from holodeck_gen._journal.rows import KEPT, REPLACED, Rows, files_text
-from holodeck_gen._journal.steps import IN_WORK, PartState, Step, follow
-from holodeck_gen._journal.writes import SINK, Write, finished, recorded
-from holodeck_gen._model.artifact import in_number
+from holodeck_gen._journal.steps import PartState, Step, follow
+from holodeck_gen._journal.writes import Write, finished, recorded
 from holodeck_gen._model.codec import dumps, fields
 from holodeck_gen._model.identity import digest_of
 from holodeck_gen._model.outcome import Failure, Outcome
@@ -23,7 +22,6 @@ from holodeck_gen._model.task import Task
 from holodeck_gen.errors import (
     InvalidTaskError,
     JournalLockedError,
-    PartialResultError,
     UnknownNameError,
 )
 
@@ -134,7 +132,7 @@ class Ledger:
         """As `Journal.in_work`."""
         for entry in self.rows.in_work():
             # Another of its parts may be what somebody has decided about.
-            self._reopen(entry.number, entry.key, retry)
+            reopen(self.rows, entry.number, entry.key, retry, now=self.clock())
         entries = [self._watch(entry) for entry in self.rows.in_work()]
         self._adopted.update(entry.number for entry in entries)
         return entries
@@ -150,40 +148,6 @@ class Ledger:
         if run == self.epoch:
             raise InvalidTaskError(f"the task {key!r} is in work already", task_id=key)
         return self._go_on(number, key, retry)
-
-    def dismiss(self, key: str) -> None:
-        """Take a task whose submit had no answer for one that made nothing.
-
-        Raises:
-            UnknownNameError: There is no such task.
-            InvalidTaskError: None of its submits is without an answer.
-        """
-        entry = self.rows.entry(key)
-        if entry is None:
-            raise UnknownNameError(f"the journal in {self.rows.folder} has no task {key!r}")
-        lost = [record for record in entry.parts.values() if record.state == "uncertain"]
-        if not lost:
-            raise InvalidTaskError(f"no submit of {key!r} is without an answer", task_id=key)
-        self.connection.executemany(
-            "UPDATE parts SET state = 'failed', error = ?, changed_at = ?, price = NULL"
-            " WHERE task = ? AND part = ?",
-            [
-                (dumps(record.error), self.clock(), entry.number, index)
-                for index, record in entry.parts.items()
-                if record.state == "uncertain"
-            ],
-        )
-        if any(record.state in IN_WORK for record in entry.parts.values()):
-            # Whoever goes on with the rest of it will tell how it ended.
-            return
-        error = lost[0].error
-        assert error is not None
-        made = in_number(each for record in entry.parts.values() for each in record.artifacts)
-        if made:
-            error = PartialResultError(str(error), artifacts=made)
-        outcome = Failure(task=entry.task, index=entry.index, key=key, error=error, artifacts=made)
-        _, statement, values = finished(entry.number, outcome, now=self.clock())
-        self.connection.execute(statement, values)
 
     def record(self, part: PartKey, step: Step) -> tuple[Write, PartState | None]:
         """As `Journal.record`; the statement is for the next batch.
@@ -265,7 +229,7 @@ class Ledger:
         self.connection.execute("UPDATE tasks SET run = ? WHERE number = ?", (self.epoch, number))
         adopted = number in self._adopted
         if not adopted:
-            self._reopen(number, key, retry)
+            reopen(self.rows, number, key, retry, now=self.clock())
         entry = self.rows.entry(key)
         assert entry is not None
         # One that was begun with this run ends as this run's, whatever became of it by now.
@@ -332,51 +296,6 @@ class Ledger:
             (number,),
         ).fetchone()
         return row is not None
-
-    def _reopen(self, number: int, key: str, retry: Retry) -> None:
-        # What was fetched, or can be fetched, is never paid for again, so it is tried again.
-        now = self.clock()
-        failed = retry.of_failed(key)
-        if key in retry.pay_again:
-            self._give_up(key)
-        if failed:
-            self.connection.execute(
-                f"UPDATE parts SET {SINK} WHERE task = ? AND state = 'failed'"
-                " AND files IS NULL AND outputs IS NULL",
-                (number,),
-            )
-        self.connection.execute(
-            "UPDATE parts SET error = NULL, changed_at = ?,"
-            " round = round + (files IS NULL AND outputs IS NULL),"
-            " job = CASE WHEN files IS NULL AND outputs IS NULL THEN NULL ELSE job END,"
-            " state = CASE WHEN files IS NOT NULL THEN 'fetched'"
-            " WHEN outputs IS NOT NULL THEN 'finished' ELSE 'admitted' END"
-            " WHERE task = ? AND state = 'failed'"
-            " AND (? OR files IS NOT NULL OR outputs IS NOT NULL)",
-            (now, number, failed),
-        )
-        self.connection.execute(
-            "UPDATE tasks SET state = 'open', outcome = NULL, ended_at = NULL"
-            " WHERE number = ? AND state = 'failed'",
-            (number,),
-        )
-        if retry.of_uncertain(key):
-            self.connection.execute(
-                f"UPDATE parts SET state = 'admitted', error = NULL, changed_at = ?, {SINK}"
-                " WHERE task = ? AND state = 'uncertain'",
-                (now, number),
-            )
-
-    def _give_up(self, key: str) -> None:
-        """Leave what the jobs of `key` made and nobody can have; then it counts as never made."""
-        entry = self.rows.entry(key)
-        assert entry is not None
-        self.connection.executemany(
-            # The files of a stored part tell which of its pictures it has.
-            "UPDATE parts SET outputs = NULL, expires_at = NULL,"
-            " files = iif(state = 'failed', NULL, files) WHERE task = ? AND part = ?",
-            [(entry.number, index) for index, part in entry.parts.items() if is_gone(part)],
-        )
 
     def _watch(self, entry: Entry) -> Entry:
         self._states[entry.number] = {i: part.state for i, part in entry.parts.items()}
