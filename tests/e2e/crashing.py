@@ -93,7 +93,7 @@ AWAITED = ("submitting", "refused", "submitted", "uncertain", "failed")
 _current: ContextVar[str] = ContextVar("current", default="-")
 #: Names that are drawn anew each time, and what stands for them.
 _RANDOM = (
-    (re.compile(r"\.part/tmp[a-z0-9_]{8}"), ".part/*"),
+    (re.compile(r"\.part/\.[0-9a-f]{32}\.part"), ".part/*"),
     (re.compile(r"[0-9a-f]{8}(-\d+-\d+-\d+)(-[a-z0-9_]{8}(?=\.work))?"), r"*\1"),
 )
 
