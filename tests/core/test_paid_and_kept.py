@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import holodeck_gen as hg
 from helpers import collect, failure_of, no_plugins, opened, result_of
 from holodeck_gen._gate.gate import LocalGate
 from holodeck_gen._journal.audit import status
+from holodeck_gen._results.finish import _work_folder
 from holodeck_gen.errors import (
     AuthError,
     ConfigError,
@@ -230,6 +232,57 @@ class TestSpool:
         outcomes = runs.run(*tasks, retry_failed=True)
         assert all(outcome.ok for outcome in outcomes.values())
         assert runs.jobs == 20
+
+    def test_bytes_that_it_did_not_take_come_again_also_after_the_disk_was_full(
+        self, runs: Runs
+    ) -> None:
+        runs.folder.mkdir(parents=True)
+        (runs.folder / ".spool").write_text("in the way")
+
+        async def main() -> hg.Outcome:
+            async with runs.opened() as studio:
+                handle = studio.submit(CAT)
+                await asyncio.sleep(0.1)
+                assert runs.jobs == 1
+                journal: Any = studio._work.journal
+                journal.disk_full()
+                outcome: hg.Outcome = await handle.outcome()
+                return outcome
+
+        assert failure_of(run_virtual(main())).state == "held"
+        (runs.folder / ".spool").unlink()
+        assert runs.run(CAT)["cat"].ok
+        assert runs.jobs == 1
+
+    def test_a_work_folder_goes_also_where_its_task_is_cancelled_while_it_is_made(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "a.raw").write_bytes(PNG)
+        making, go = threading.Event(), threading.Event()
+        mkdir = Path.mkdir
+
+        def slow(path: Path, *args: Any, **named: Any) -> None:
+            making.set()
+            go.wait(10)
+            mkdir(path, *args, **named)
+
+        monkeypatch.setattr(Path, "mkdir", slow)
+
+        async def work() -> None:
+            async with _work_folder(tmp_path / "a.raw", "image.png"):
+                raise AssertionError("it was cancelled")
+
+        async def main() -> None:
+            working = asyncio.ensure_future(work())
+            await asyncio.to_thread(making.wait, 10)
+            working.cancel()
+            await asyncio.sleep(0)
+            go.set()
+            with pytest.raises(asyncio.CancelledError):
+                await working
+
+        asyncio.run(main())
+        assert [each.name for each in tmp_path.iterdir()] == ["a.raw"]
 
     def test_a_raw_file_that_was_deleted_is_fetched_again(self, runs: Runs) -> None:
         class Broken:

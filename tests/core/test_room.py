@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 import holodeck_gen as hg
 from helpers import collect, opened
 from holodeck_gen._results import room
-from holodeck_gen._results.inspection import MAX_PIXELS
 from holodeck_gen._results.room import Room
-from holodeck_gen._stages.threads import CHECKS, StageThreads
+from holodeck_gen._stages.threads import StageThreads
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 from pictures import encoded, gradient
 
@@ -90,19 +89,13 @@ def test_who_gives_up_in_front_lets_the_others_in() -> None:
     assert run_virtual(main()) == [0, 2]
 
 
-def test_pictures_in_check_at_once_take_no_more_room_than_others() -> None:
-    assert CHECKS * MAX_PIXELS <= room.PIXELS
-
-
 def test_pictures_in_the_stages_at_once_are_bounded_by_their_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of 40×30 pixels three fit in here, however many threads there are."""
     held = Held()
 
-    async def run(_threads: StageThreads, stage: Any, *args: Any, what: str, **_: Any) -> Any:
-        if what == "the check":
-            return stage(*args)
+    async def run(_threads: StageThreads, stage: Any, *args: Any, **_: Any) -> Any:
         held.now += 1
         held.most = max(held.most, held.now)
         await asyncio.sleep(1)

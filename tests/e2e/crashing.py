@@ -94,7 +94,7 @@ _current: ContextVar[str] = ContextVar("current", default="-")
 #: Names that are drawn anew each time, and what stands for them.
 _RANDOM = (
     (re.compile(r"\.part/\.[0-9a-f]{32}\.part"), ".part/*"),
-    (re.compile(r"[0-9a-f]{8}(-\d+-\d+-\d+)(-[a-z0-9_]{8}(?=\.work))?"), r"*\1"),
+    (re.compile(r"[0-9a-f]{8}(-\d+-\d+-\d+)(-[0-9a-f]{32}(?=\.work))?"), r"*\1"),
 )
 
 

@@ -20,7 +20,8 @@ from holodeck_gen._journal.spool import RawFile, SpoolFile
 from holodeck_gen._log import Logger
 from holodeck_gen._model.concurrency import Concurrency
 from holodeck_gen._model.provider import Bytes, JobStatus, Limits, Output, PartError, Provider, Url
-from holodeck_gen._results.inspection import damage
+from holodeck_gen._results.inspection import damage, pixels
+from holodeck_gen._results.room import Room
 from holodeck_gen._stages.threads import StageThreads
 from holodeck_gen.errors import (
     DownloadError,
@@ -68,6 +69,7 @@ class Fetcher:
     checks: StageThreads
     wall_clock: Callable[[], float] = time.time
     _places: LocalGate = attrs.field(init=False)
+    _room: Room = attrs.field(factory=Room, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._places = LocalGate(
@@ -194,11 +196,12 @@ class Fetcher:
                 )
 
     async def _damage(self, path: Path) -> str | None:
-        try:
-            return await self.checks.run(damage, path, timeout_s=CHECK_S, what="the check")
-        except (DeadlineError, PluginError) as error:
-            # As what is damaged: it is looked for again, and stays collectable.
-            return words(error)
+        async with self._room.taken(await asyncio.to_thread(pixels, path)):
+            try:
+                return await self.checks.run(damage, path, timeout_s=CHECK_S, what="the check")
+            except (DeadlineError, PluginError) as error:
+                # As what is damaged: it is looked for again, and stays collectable.
+                return words(error)
 
     def _file(self, path: Path, provider: Provider) -> SpoolFile:
         return SpoolFile(path=path, durable=provider.billing != "free")

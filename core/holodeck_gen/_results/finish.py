@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+from uuid import uuid4
 
 import attrs
 
-from holodeck_gen._calls import DeadlineError, words
+from holodeck_gen._calls import DeadlineError, finish, words
 from holodeck_gen._journal.spool import WORK
-from holodeck_gen._results.inspection import FileFacts, inspect_file
+from holodeck_gen._results.inspection import FileFacts, inspect_file, pixels
 from holodeck_gen._results.room import Room
 from holodeck_gen._results.seals import Seals
 from holodeck_gen._results.shelf import BESIDE, Kept, Shelf
@@ -55,22 +55,19 @@ class _File:
 @contextlib.asynccontextmanager
 async def _work_folder(raw: Path, copy: str | None) -> AsyncIterator[Path]:
     """A folder beside `raw`, with a copy of it; made and removed in a thread, as disks are slow."""
-    folder = await asyncio.to_thread(_make_work_folder, raw, copy)
+    folder = raw.with_name(f"{raw.stem}-{uuid4().hex}{WORK}")
     try:
+        # Not cancelled half-way: nobody would remove what the thread makes after that.
+        await finish(asyncio.ensure_future(asyncio.to_thread(_make_work_folder, folder, raw, copy)))
         yield folder
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-def _make_work_folder(raw: Path, copy: str | None) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=f"{raw.stem}-", suffix=WORK, dir=raw.parent))
-    try:
-        if copy is not None:
-            shutil.copyfile(raw, folder / copy)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return folder
+def _make_work_folder(folder: Path, raw: Path, copy: str | None) -> None:
+    folder.mkdir(mode=0o700)
+    if copy is not None:
+        shutil.copyfile(raw, folder / copy)
 
 
 def _inspected(file: Path, *, kind: str, declared: str | None) -> FileFacts:
@@ -190,10 +187,11 @@ class Finisher:
         )
         if not decode:
             return await asyncio.to_thread(look)
-        try:
-            return await self.checks.run(look, timeout_s=self.timeout_s, what="the check")
-        except (DeadlineError, PluginError) as error:
-            raise ProcessingError(str(error), stage="check") from error
+        async with self._room.taken(await asyncio.to_thread(pixels, raw.path)):
+            try:
+                return await self.checks.run(look, timeout_s=self.timeout_s, what="the check")
+            except (DeadlineError, PluginError) as error:
+                raise ProcessingError(str(error), stage="check") from error
 
     async def _processed(
         self, first: Path, raw: RawFile, facts: FileFacts, task: Task, stage: StageTimer

@@ -123,6 +123,16 @@ def without_suffix(name: str) -> str:
     return stem if stem and (dot + end).lower() in (*_SUFFIXES.values(), ".jpeg", ".tiff") else name
 
 
+def pixels(path: Path) -> int:
+    """How many a picture is decoded to, by its header; 0 where it is none, or will not be."""
+    with path.open("rb") as file:
+        try:
+            _, width, height = _picture(file, file.read(_HEAD), decode=False)
+        except (ProcessingError, _NoPictureError):
+            return 0
+    return width * height
+
+
 def damage(path: Path) -> str | None:
     """Why a file is no picture that can be decoded to its end; None where it is one.
 

@@ -22,9 +22,8 @@ T = TypeVar("T")
 #: for one of them: with six calls on two processors three times as long as with two.
 PLACES = max(2, os.cpu_count() or 1)
 #: Pictures that are decoded at once to find out whether they are whole. They have places of their
-#: own: what was downloaded must not wait behind an hour of processing. Two take half a gigabyte,
-#: if they are as large as any that is let in, and keep up with every API.
-CHECKS = min(2, max(1, PLACES // 2))
+#: own: what was downloaded must not wait behind an hour of processing.
+CHECKS = PLACES // 2
 #: Calls that may be given up and still run before they take the places of others.
 SPARES = 16
 
