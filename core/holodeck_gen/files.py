@@ -10,10 +10,10 @@ import errno
 import filecmp
 import os
 import re
+import shutil
 import tempfile
 import unicodedata
 from functools import lru_cache
-from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -24,6 +24,7 @@ from holodeck_gen.errors import PausedError, StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from io import BufferedWriter
 
 #: Below a store's folder; holds what is being written.
 _ASIDE = ".part"
@@ -191,7 +192,7 @@ def _inside(root: Path, name: str) -> Path:
     return target
 
 
-def _new_aside(root: Path) -> FileIO:
+def _new_aside(root: Path) -> BufferedWriter:
     """A new file on the same disk as `root`."""
     aside = root / _ASIDE
     while True:
@@ -204,26 +205,21 @@ def _new_aside(root: Path) -> FileIO:
             aside.mkdir(parents=True, exist_ok=True)
 
 
-def _new_file(folder: Path) -> FileIO:
+def _new_file(folder: Path) -> BufferedWriter:
     """A new file, as readable as the user's umask allows."""
-    return FileIO(folder / f".{uuid4().hex}{_ASIDE}", "xb")
+    return (folder / f".{uuid4().hex}{_ASIDE}").open("xb")
 
 
 @contextlib.contextmanager
-def _copied(file: Path, sink: FileIO) -> Iterator[str]:
+def _copied(file: Path, sink: BufferedWriter) -> Iterator[str]:
     """Copy `file` into `sink`, durably; the name of that, which is gone in the end."""
     try:
-        with sink, FileIO(file) as source:
+        with sink, file.open("rb", buffering=0) as source:
             # Until it has its place, so that nobody tidies it up.
             _try_lock(sink.fileno())
-            while data := source.read(_PIECE):
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[sink.write(rest) :]
+            shutil.copyfileobj(source, sink, _PIECE)
+            sink.flush()
             os.fsync(sink.fileno())
-            if os.name != "posix":
-                # There nobody can move what is open.
-                sink.close()
             yield str(sink.name)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -252,7 +248,7 @@ def _same_or_taken(file: Path, target: Path) -> Path:
 def _link(aside: str, target: Path) -> None:
     try:
         os.link(aside, target)
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         raise
     except OSError:
         # No hard links here (FAT, some network folders): claim the name, then replace it.

@@ -524,6 +524,16 @@ class TestSpool:
         assert path.stat().st_size == size
         assert peak < 2**23
 
+    def test_all_of_it_is_on_the_disk_before_it_has_its_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        synced: list[int] = []
+        monkeypatch.setattr(
+            os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size)
+        )
+        run_virtual(Spool(tmp_path).fetch(hg.Bytes(data=PNG)))
+        assert synced[0] == len(PNG)
+
     def test_a_full_disk_gets_a_second_try(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holodeck_gen import files
 from holodeck_gen.errors import StorageError
 from holodeck_gen.files import check_writable, overwrite, place, safe_component, safe_name, tidy
 
@@ -109,15 +106,29 @@ def test_what_is_about_to_get_its_name_is_not_tidied_up(
     assert place(picture, tmp_path / "out", "a.png").read_bytes() == b"picture"
 
 
-def test_a_copy_is_written_whole_though_the_disk_takes_it_piece_by_piece(
+def test_a_file_that_somebody_has_removed_leaves_no_empty_one_in_its_place(
     tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Slow(io.FileIO):
-        def write(self, data: Any) -> int:
-            return super().write(data[:2])
+    """As a tidier may that does not see locks."""
+    link = os.link
 
-    monkeypatch.setattr(files, "FileIO", Slow)
-    assert place(picture, tmp_path / "out", "a.png").read_bytes() == b"picture"
+    def gone(aside: str, target: str) -> None:
+        Path(aside).unlink()
+        link(aside, target)
+
+    monkeypatch.setattr(os, "link", gone)
+    with pytest.raises(FileNotFoundError):
+        place(picture, tmp_path / "out", "a.png")
+    assert not (tmp_path / "out" / "a.png").exists()
+
+
+def test_the_whole_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    place(picture, tmp_path / "out", "a.png")
+    assert synced[0] == len(b"picture")
 
 
 def test_a_link_in_the_place_of_the_folder_aside_is_not_followed(

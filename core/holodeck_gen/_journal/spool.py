@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import os
+from io import BufferedWriter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ class SpoolFile:
     durable: bool
     _waiting: list[bytes] = attrs.field(factory=list, init=False)
     _size: int = attrs.field(default=0, init=False)
-    _file: io.FileIO | None = attrs.field(default=None, init=False)
+    _file: BufferedWriter | None = attrs.field(default=None, init=False)
 
     async def __aenter__(self) -> SpoolFile:
         return self
@@ -108,16 +108,14 @@ class SpoolFile:
     def _flush(self) -> None:
         if self._file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = io.FileIO(self._aside, "w")
-        for data in self._waiting:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[self._file.write(rest) :]
+            self._file = self._aside.open("wb")
+        self._file.writelines(self._waiting)
         self._waiting, self._size = [], 0
 
     def _commit(self) -> None:
         self._flush()
         assert self._file is not None
+        self._file.flush()
         if self.durable:
             os.fsync(self._file.fileno())
         self._file.close()
@@ -126,7 +124,9 @@ class SpoolFile:
             sync_folder(self.path.parent)
 
     def _discard(self) -> None:
-        with contextlib.suppress(OSError):
-            if self._file is not None:
+        if self._file is not None:
+            # What the disk did not take is tried once more, in vain.
+            with contextlib.suppress(OSError):
                 self._file.close()
+        with contextlib.suppress(OSError):
             self._aside.unlink(missing_ok=True)
