@@ -7,6 +7,7 @@ import itertools
 import sqlite3
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from structlog.testing import capture_logs
 
 import holodeck_gen._seats.account as account_module
+import holodeck_gen._seats.file as seat_file
 from holodeck_gen._journal.ownership import Lock
 from holodeck_gen._seats.account import (
     ENOUGH_JOBS,
@@ -367,6 +369,34 @@ class TestTrouble:
         account.studio().begin("a")
         for path in account.folder.iterdir():
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+    def test_two_that_make_the_file_at_once_share_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "seats.sqlite3"
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as first:
+            # As far as another one is that changes the file's mode just now.
+            first.execute("BEGIN IMMEDIATE")
+            tries: list[float] = []
+
+            def later(seconds: float) -> None:
+                tries.append(seconds)
+                if len(tries) == 2:
+                    first.execute("COMMIT")
+
+            monkeypatch.setattr(time, "sleep", later)
+            SeatFile.open(path).close()
+            assert len(tries) == 2
+
+    def test_who_keeps_the_file_locked_for_good_is_not_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "seats.sqlite3"
+        monkeypatch.setattr(seat_file, "PATIENCE_S", 0.05)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as first:
+            first.execute("BEGIN IMMEDIATE")
+            with pytest.raises(sqlite3.OperationalError, match="locked"):
+                SeatFile.open(path)
 
     def test_busy_is_not_now_and_nothing_is_forgotten(self, account: Account) -> None:
         one, other = account.studio(), account.studio()

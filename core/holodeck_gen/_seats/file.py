@@ -26,6 +26,8 @@ _log = Logger("holodeck_gen.seats")
 BUSY_S = 0.02
 #: Seconds, likewise, while the file is opened: another process may be recovering it.
 PATIENCE_S = 2.0
+#: Seconds between two tries, where SQLite does not wait by itself.
+AGAIN_S = 0.01
 
 # Nobody owns a row ('') whose job may run and is not watched: it counts until its time is over.
 # `lost` marks the rows of submits without an answer; nothing can tell that such a job has ended.
@@ -97,7 +99,7 @@ class SeatFile:
             path, isolation_level=None, check_same_thread=False, timeout=PATIENCE_S
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            _use_log(connection)
             # It need not outlive the machine: a job that does is in its run's journal.
             connection.execute("PRAGMA synchronous = OFF")
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
@@ -146,8 +148,7 @@ class SeatFile:
             self._connection.close()
 
     def _fail(self, error: sqlite3.Error) -> None:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        if not _is_busy(error):
             self.gone = True
             tell_unshared(self.path, error)
             return
@@ -157,6 +158,25 @@ class SeatFile:
         elif now - self._busy_since > 10.0:
             self._busy_since = now
             _log.warning("slots.busy", path=str(self.path), hint="who keeps it locked?")
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _use_log(connection: sqlite3.Connection) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.Error as error:
+            # Where another one does the same just now, SQLite does not wait, whatever its timeout.
+            if not _is_busy(error) or time.monotonic() > until:
+                raise
+            time.sleep(AGAIN_S)
+        else:
+            return
 
 
 def _wait_for(connection: sqlite3.Connection, seconds: float) -> None:
