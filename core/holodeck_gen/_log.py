@@ -8,9 +8,14 @@ to the standard library's logging, which shows warnings on standard error.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict
+
+_in_a_line = structlog.processors.KeyValueRenderer(key_order=["event"])
 
 
 class Logger:
@@ -46,11 +51,15 @@ class Logger:
             return structlog.get_logger(self._name)
         return structlog.wrap_logger(
             logging.getLogger(self._name),
-            processors=[
-                structlog.stdlib.filter_by_level,
-                structlog.processors.format_exc_info,
-                structlog.processors.KeyValueRenderer(key_order=["event"]),
-            ],
+            processors=[structlog.stdlib.filter_by_level, _for_logging],
             wrapper_class=structlog.stdlib.BoundLogger,
             context_class=dict,
         )
+
+
+def _for_logging(
+    logger: Any, method: str, facts: EventDict
+) -> tuple[tuple[object, ...], dict[str, Any]]:
+    """A line, and the exception for whoever formats it: in the line it would be unreadable."""
+    exception = facts.pop("exc_info", None)
+    return (_in_a_line(logger, method, facts),), {"exc_info": exception}
