@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 import holodeck_gen as hg
-from holodeck_gen._gate.gate import LocalGate
+from holodeck_gen._gate.local import LocalGate
 from holodeck_gen._model.concurrency import Concurrency
 from holodeck_gen.testing import run_virtual
 

@@ -1,6 +1,6 @@
 """How busy are the slots, and for how many queries?
 
-Run: ``python tests/benchmarks/bench_polls.py [--virtual [--probe]] [--runs N] [--case NAME ...]``;
+Run: ``python tests/benchmarks/bench_polls.py [--virtual] [--probe] [--runs N] [--case NAME ...]``;
 the names are printed by ``--list``. Two hours for five runs of all, in real time. Cases with the
 name of a shape run on virtual time only, and only where they are named or with ``--held-out``,
 which runs them all: by them nothing of the planner may be chosen.
@@ -13,8 +13,9 @@ distribution, see `optimum`; *turning* is that optimum for somebody who needs as
 from the poll that finds a job ended to the next submit.
 
 With ``--virtual``, the same jobs run on virtual time at a provider that answers at once. Then
-nothing but the choice of polls is measured, whatever else the machine is doing. With ``--probe``
-as well, submits are tried where a slot is probably free; the provider refuses what is too much.
+nothing but the choice of polls is measured, whatever else the machine is doing. With ``--probe``,
+here or there, submits are tried where a slot is probably free; the service refuses what is too
+much.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import statistics
 import sys
 import tempfile
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -192,13 +194,20 @@ class Figures:
 
 
 class Benched:
-    """The provider of the service, with the limits of a case."""
+    """The provider of the service, with the limits of a case.
 
-    def __init__(self, provider: hg.Provider, case: Case) -> None:
+    Attributes:
+        refused: Submits that the service has refused as one job too many.
+    """
+
+    def __init__(self, provider: hg.Provider, case: Case, *, probe: bool) -> None:
         self._provider: Any = provider
+        self.refused = 0
         self.limits = attrs.evolve(
             provider.limits,
             max_jobs=case.slots,
+            max_jobs_enforced=probe,
+            refusals_free=probe,
             submit_rate=None,
             poll_rate=case.rate,
             poll_interval_s=INTERVAL_S,
@@ -210,34 +219,47 @@ class Benched:
     def limits_for(self, _task: hg.Task) -> hg.Limits:
         return self.limits
 
+    async def submit(self, request: hg.JsonObject, *, key: str) -> Any:
+        try:
+            return await self._provider.submit(request, key=key)
+        except hg.errors.SlotRefusedError:
+            self.refused += 1
+            raise
+
 
 @asynccontextmanager
-async def opened(emulator: Emulator, case: Case) -> AsyncIterator[tuple[hg.AsyncStudio, Benched]]:
+async def opened(
+    emulator: Emulator, case: Case, *, probe: bool = False
+) -> AsyncIterator[tuple[hg.AsyncStudio, Benched]]:
     """A studio in a folder of its own, and its provider."""
     made: list[Benched] = []
 
     def make(_options: None, ctx: hg.Context) -> Benched:
-        made.append(Benched(make_hunyuan(HunyuanOptions(dialect="aiart"), ctx), case))
+        provider = make_hunyuan(HunyuanOptions(dialect="aiart"), ctx)
+        made.append(Benched(provider, case, probe=probe))
         return made[-1]
 
     with tempfile.TemporaryDirectory() as folder:
         async with hg.AsyncStudio(
             make,
             output=folder,
-            concurrency=case.slots,
+            # A number is never exceeded, not even to try.
+            concurrency="auto" if probe else case.slots,
+            probe=probe,
             config=hg.Config.of({}, environ=emulator.environ),
         ) as studio:
             yield studio, made[0]
 
 
-async def ours(emulator: Emulator, case: Case, count: int) -> None:
-    """This library."""
-    async with opened(emulator, case) as (studio, _):
+async def ours(emulator: Emulator, case: Case, count: int, *, probe: bool) -> int:
+    """This library; returns how many submits were refused."""
+    async with opened(emulator, case, probe=probe) as (studio, provider):
         async for outcome in studio.map(hg.Task(f"picture {i}") for i in range(count)):
             assert outcome.ok, outcome
+        return provider.refused
 
 
-async def fixed(emulator: Emulator, case: Case, count: int) -> None:
+async def fixed(emulator: Emulator, case: Case, count: int) -> int:
     """Asks every two seconds; fetches and keeps nothing, which is to its advantage."""
     numbers = iter(range(count))
     async with opened(emulator, case) as (_, provider):
@@ -254,6 +276,7 @@ async def fixed(emulator: Emulator, case: Case, count: int) -> None:
         async with asyncio.TaskGroup() as group:
             for _ in range(case.slots):
                 group.create_task(work())
+        return provider.refused
 
 
 def on_virtual_time(
@@ -307,7 +330,7 @@ def on_virtual_time(
     )
 
 
-def measure(case: Case, *, runs: int, rounds: int) -> list[tuple[float, ...]]:
+def measure(case: Case, *, runs: int, rounds: int, probe: bool) -> list[tuple[float, ...]]:
     """A row for each run."""
     count = case.slots * rounds + case.skipped
     options = ["--max-jobs", str(case.slots), "--job-seconds", f"{case.median_s},{case.sigma}"]
@@ -319,10 +342,14 @@ def measure(case: Case, *, runs: int, rounds: int) -> list[tuple[float, ...]]:
             emulated(*options, "--seed", str(run), folder=Path(folder)) as emulator,
         ):
             found = []
-            for client in (ours, fixed) if run % 2 else (fixed, ours):
+            us = partial(ours, probe=probe)
+            for client in (us, fixed) if run % 2 else (fixed, us):
                 emulator.reset()
-                asyncio.run(client(emulator, case, count))
-                found.append(Figures.of(emulator.times, case))
+                refused = asyncio.run(client(emulator, case, count))
+                figures = Figures.of(emulator.times, case)
+                # Of a submit that was tried before the poll there is no turn.
+                turn_s = 0.0 if probe else figures.turn_s
+                found.append(attrs.evolve(figures, refused=refused / count, turn_s=turn_s))
             it, other = reversed(found) if run % 2 == 0 else found
             rows.append(row(case, it, other))
     return rows
@@ -403,7 +430,7 @@ def main() -> None:
             ]
             rows = [row(case, *pair) for pair in pairs]
         else:
-            rows = measure(case, runs=told.runs, rounds=told.rounds)
+            rows = measure(case, runs=told.runs, rounds=told.rounds, probe=told.probe)
         medians = [statistics.median(column) for column in zip(*rows, strict=True)]
         line = "".join(
             f"{median:{width}.{digits}f}"

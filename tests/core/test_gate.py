@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 import holodeck_gen as hg
 from helpers import failure_of, opened, result_of
-from holodeck_gen._gate.gate import LOOK_AGAIN_S, LocalGate, Slot
+from holodeck_gen._gate.local import LOOK_AGAIN_S, LocalGate
 from holodeck_gen._gate.proven import Memory
 from holodeck_gen._jobs.job import LONGEST_STARVED_S
 from holodeck_gen._model.concurrency import Concurrency
@@ -22,6 +22,8 @@ from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from holodeck_gen._gate.gate import Slot
 
 
 def gate_of(concurrency: int | str = 1, **more: Any) -> LocalGate:

@@ -13,7 +13,7 @@ import pytest
 
 import holodeck_gen as hg
 from helpers import collect, failure_of, no_plugins, opened, result_of
-from holodeck_gen._gate.gate import LocalGate
+from holodeck_gen._gate.local import LocalGate
 from holodeck_gen._journal.audit import status
 from holodeck_gen._results.finish import _work_folder
 from holodeck_gen.errors import (

@@ -7,10 +7,14 @@ import random
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import holodeck_gen as hg
 from discovery import greedy, utilisation
 from helpers import opened
+from holodeck_gen._gate.beliefs import TINY, Beliefs, Running
+from holodeck_gen._gate.beliefs import given as given_that
 from holodeck_gen._gate.probes import PRICE, Probes
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 
@@ -25,25 +29,90 @@ class Job:
     first: float
     last: float
     typical_s: float = 10.0
-    seen: float = 0.0
+    ran_at: float = 0.0
 
-    def ended_by(self, at: float) -> float:
-        low = max(self.first, self.seen)
+    def ended_by(self, at: float, since: float) -> float:
+        low = max(self.first, since)
         return min(max((at - low) / (self.last - low), 0.0), 1.0)
 
     def ran(self, at: float) -> None:
-        self.seen = at
+        self.ran_at = max(self.ran_at, at)
+
+
+def probing(*jobs: Job) -> Probes:
+    return Probes(Beliefs([*jobs]))
+
+
+class TestBeliefs:
+    def test_a_refusal_of_one_too_many_tells_that_all_of_them_run(self) -> None:
+        jobs = [Job(5.0, 9.0), Job(5.0, 9.0)]
+        beliefs = Beliefs([*jobs])
+        beliefs.told(8.0, 0)
+        assert [job.ran_at for job in jobs] == [8.0, 8.0]
+        assert beliefs.ended_by(8.0) == 0.0
+
+    def test_how_many_ended_is_known_though_not_which(self) -> None:
+        beliefs = Beliefs([Job(5.0, 9.0), Job(5.0, 9.0), Job(7.0, 9.0)])
+        beliefs.told(8.0, 1)
+        assert beliefs.ended_by(8.0) == pytest.approx(1.0)
+        assert beliefs.ended_by(8.5) == pytest.approx(2.0)
+        assert beliefs.ended_by(9.0) == pytest.approx(3.0)
+
+    def test_one_that_is_found_ended_was_one_of_them(self) -> None:
+        first, second, third = jobs = [Job(5.0, 9.0), Job(5.0, 9.0), Job(5.0, 9.0)]
+        beliefs = Beliefs([*jobs])
+        beliefs.told(8.0, 2)
+        beliefs.leave(first, 8.0)
+        assert beliefs.ended_by(8.0) == pytest.approx(1.0)
+        beliefs.leave(second, 8.0)
+        assert beliefs.ended_by(8.0) == pytest.approx(0.0, abs=1e-6)
+        assert third.ran_at == 0.0
+
+    def test_one_that_is_found_running_was_none_of_them(self) -> None:
+        first, second = jobs = [Job(5.0, 9.0), Job(5.0, 9.0)]
+        beliefs = Beliefs([*jobs])
+        beliefs.told(7.0, 1)
+        first.ran(8.0)
+        assert beliefs.ended_by(8.0) == 1.0
+        assert beliefs.ended_by(8.5) == 1.5
+        second.ran(8.0)
+        assert beliefs.ended_by(8.0) == 0.0
+
+    def test_what_began_since_is_counted_by_itself(self) -> None:
+        beliefs = Beliefs([Job(5.0, 9.0), Job(5.0, 9.0)])
+        beliefs.told(7.0, 1)
+        beliefs.jobs.append(Job(10.0, 12.0, ran_at=7.5))
+        assert beliefs.ended_by(9.0) == pytest.approx(2.0)
+        assert beliefs.ended_by(11.0) == pytest.approx(2.5)
+
+
+@given(
+    st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12).map(
+        lambda chances: {Job(0.0, 1.0): each for each in chances}
+    ),
+    st.floats(0.0, 12.0),
+)
+def test_what_is_given_adds_up_and_keeps_the_order(
+    chances: dict[Running, float], count: float
+) -> None:
+    after = given_that(chances, count)
+    unsure = [each for each in chances.values() if TINY < each < 1.0 - TINY]
+    sure = sum(each >= 1.0 - TINY for each in chances.values())
+    assert after.keys() == chances.keys()
+    assert sum(after.values()) == pytest.approx(min(max(count, sure), sure + len(unsure)), abs=1e-6)
+    pairs = sorted((chances[job], after[job]) for job in chances)
+    assert all(a <= b + 1e-9 for (_, a), (_, b) in itertools.pairwise(pairs))
 
 
 class TestProbes:
     def test_nothing_is_due_before_a_job_may_have_ended(self) -> None:
-        probes = Probes([Job(5.0, 6.0)])
+        probes = probing(Job(5.0, 6.0))
         assert not probes.due(0.0, 0)
         assert not probes.due(5.0, 0)
         assert probes.due(6.0, 0)
 
     def test_it_is_due_when_as_much_is_idle_as_it_costs(self) -> None:
-        probes = Probes([Job(5.0, 6.0)])
+        probes = probing(Job(5.0, 6.0))
         probes.due(5.0, 0)
         at = probes.next_at(0)
         # Idle slots grow from none to as many as ten jobs of a second each would give.
@@ -53,27 +122,27 @@ class TestProbes:
     def test_more_jobs_make_it_due_sooner(self) -> None:
         times = []
         for count in (1, 4):
-            probes = Probes([Job(5.0, 6.0) for _ in range(count)])
+            probes = probing(*(Job(5.0, 6.0) for _ in range(count)))
             probes.due(5.0, 0)
             times.append(probes.next_at(0))
         assert times[1] < times[0]  # type: ignore[operator]
 
-    def test_a_refusal_tells_that_all_of_them_run(self) -> None:
-        jobs = [Job(5.0, 9.0), Job(5.0, 9.0)]
-        probes = Probes([*jobs])
-        probes.due(5.0, 0)
-        assert probes.due(8.0, 0)
-        probes.refused(8.0)
-        assert [job.seen for job in jobs] == [8.0, 8.0]
-        assert not probes.due(8.0, 0)
+    def test_after_an_answer_nothing_is_due_before_more_may_have_ended(self) -> None:
+        for ended in (0, 1):
+            probes = probing(Job(5.0, 9.0), Job(5.0, 9.0))
+            probes.due(5.0, ended)
+            assert probes.due(8.9, ended)
+            probes.answered(8.0, ended)
+            assert not probes.due(8.0, ended)
+            assert probes.next_at(ended) > 8.0  # type: ignore[operator]
 
     def test_a_slot_that_was_found_free_is_not_found_again(self) -> None:
-        probes = Probes([Job(5.0, 6.0)])
+        probes = probing(Job(5.0, 6.0))
         probes.due(5.0, 1)
         assert not probes.due(60.0, 1)
 
     def test_time_in_which_nobody_waits_is_not_counted(self) -> None:
-        probes = Probes([Job(5.0, 6.0)])
+        probes = probing(Job(5.0, 6.0))
         probes.due(5.0, 0)
         probes.rest()
         assert not probes.due(6.0, 0)
@@ -122,6 +191,15 @@ class TestStudio:
             refused.append(len(provider.refusals))
         assert used[1] > used[0] + 0.02
         assert refused[0] <= 4 < refused[1]
+
+    def test_many_slots_are_as_busy_as_few(self) -> None:
+        """Where one was found free already, answers told nothing: they were busy for 0.85."""
+        limits = attrs.evolve(LIMITS, max_jobs=24, poll_rate=30.0)
+        provider = scripted(240, quota=24, limits=limits)
+        work(provider, 240)
+        spans = sorted((job.began, job.ends) for job in provider.jobs.values())
+        assert utilisation(spans, 24, 0.0) > 0.97 * utilisation(greedy(spans, 24, 0.0), 24, 0.0)
+        assert len(provider.refusals) < 2.5 * 240
 
     @pytest.mark.parametrize("concurrency", [4, "1-4"])
     def test_a_number_of_the_users_is_never_exceeded(self, concurrency: int | str) -> None:

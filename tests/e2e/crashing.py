@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 import holodeck_gen as hg
-from holodeck_gen._gate.gate import LocalGate
+from holodeck_gen._gate.local import LocalGate
 from holodeck_gen._jobs.part import PartRunner
 from holodeck_gen._jobs.reports import JobReports
 from holodeck_gen._journal.journal import Entry, PartKey

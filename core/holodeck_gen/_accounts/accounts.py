@@ -11,8 +11,8 @@ import attrs
 from holodeck_gen._accounts.sample import Sampler
 from holodeck_gen._calls import copied
 from holodeck_gen._event_queue import EventQueue
-from holodeck_gen._gate.gate import Gate, LocalGate
 from holodeck_gen._gate.levels import Levels
+from holodeck_gen._gate.local import LocalGate
 from holodeck_gen._gate.proven import Memory
 from holodeck_gen._health.health import Health
 from holodeck_gen._health.judgement import OUTAGE_S
@@ -28,6 +28,7 @@ from holodeck_gen.errors import AuthError, BillingError, GenerationError, Paused
 from holodeck_gen.events import AccountPaused, SlotsSampled
 
 if TYPE_CHECKING:
+    from holodeck_gen._gate.gate import Gate
     from holodeck_gen._model.task import Task
 
 _log = Logger("holodeck_gen.accounts")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from holodeck_gen._event_queue import EventQueue
-from holodeck_gen._gate.gate import LocalGate
+from holodeck_gen._gate.local import LocalGate
 from holodeck_gen._pacing.pace import Pace
 from holodeck_gen.events import SlotsSampled
 

@@ -170,6 +170,10 @@ class Ceiling:
         grant.level = min(grant.level, running + 1 + self.lag.cooling(now))
         grant.age = self._age(now, running)
 
+    def certain(self, grant: Grant) -> bool:
+        """Whether the level of a grant is known: nothing that was sent before has no answer."""
+        return not any(each.sent and each.number < grant.number for each in self._pending.values())
+
     def accepted(self, now: float, grant: Grant) -> None:
         """The provider took it."""
         if self._pending.pop(grant.number, None) is None:

@@ -8,9 +8,10 @@ any poll before; refused, it tells that every job still runs. Pure: the time is 
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import attrs
+
+from holodeck_gen._gate.beliefs import Beliefs
 
 #: What one refused submit may cost, in seconds of idle slot, as a share of a job's time.
 PRICE = 0.002
@@ -18,39 +19,22 @@ PRICE = 0.002
 STEPS, FIRST_STEP = 11, 0.002
 
 
-class Running(Protocol):
-    """A job that occupies a slot."""
-
-    @property
-    def typical_s(self) -> float:
-        """Seconds that such a job takes."""
-        ...
-
-    def ended_by(self, at: float) -> float:
-        """How likely it has ended by loop time `at`, from 0 to 1; 0 where nothing is known."""
-        ...
-
-    def ran(self, at: float) -> None:
-        """It was found running at loop time `at`."""
-        ...
-
-
 @attrs.define(eq=False)
 class Probes:
     """Weighs the time that slots are probably idle against a submit that may be refused.
 
     Attributes:
-        jobs: Those that occupy slots now.
+        running: What is known of the jobs that occupy slots now.
     """
 
-    jobs: list[Running] = attrs.field(factory=list)
+    running: Beliefs = attrs.field(factory=Beliefs)
     #: Expected seconds for which slots were idle since the last try, as of `_at`.
     _idle: float = attrs.field(default=0.0, init=False)
     _at: float | None = attrs.field(default=None, init=False)
     _free: float = attrs.field(default=0.0, init=False)
 
     def rest(self) -> None:
-        """Nobody waits for a slot."""
+        """Nobody waits for a slot, or what was expected until now is no longer."""
         self._at = None
         self._idle = 0.0
 
@@ -70,19 +54,20 @@ class Probes:
             free = self._expected(at, over)
             self._idle += (at - self._at) * (self._free + free) / 2
             self._at, self._free = at, free
-        return bool(self.jobs) and self._idle >= self._price
+        return bool(self.running.jobs) and self._idle >= PRICE * self._typical_s
 
     def next_at(self, over: int) -> float | None:
         """When it will be due, after `due` said that it is not yet; None if not soon."""
-        if self._at is None or not self.jobs:
+        if self._at is None or not self.running.jobs:
             return None
         at, idle, free = self._at, self._idle, self._free
-        step = FIRST_STEP * self._typical_s
+        typical = self._typical_s
+        step, price = FIRST_STEP * typical, PRICE * typical
         for _ in range(STEPS):
             then = self._expected(at + step, over)
             more = step * (free + then) / 2
-            if idle + more >= self._price:
-                rise, wanted = (then - free) / step, self._price - idle
+            if idle + more >= price:
+                rise, wanted = (then - free) / step, price - idle
                 root = math.sqrt(max(0.0, free**2 + 2 * rise * wanted))
                 # A little late rather than a little early, which would be looked at again.
                 return at + min(step, 1.01 * 2 * wanted / (free + root))
@@ -90,22 +75,17 @@ class Probes:
         return at
 
     def tried(self) -> None:
-        """One was sent, or its answer came: what was idle before is settled."""
+        """One was sent: what was idle before is settled."""
         self._idle = 0.0
 
-    def refused(self, sent: float) -> None:
-        """One that was sent at loop time `sent` was refused because all of `jobs` ran."""
-        for job in self.jobs:
-            job.ran(sent)
-        self.tried()
+    def answered(self, sent: float, ended: int) -> None:
+        """The answer to one that was sent at loop time `sent`: `ended` of the jobs had ended."""
+        self.running.told(sent, ended)
+        self.rest()
 
     @property
     def _typical_s(self) -> float:
-        return max(job.typical_s for job in self.jobs)
-
-    @property
-    def _price(self) -> float:
-        return PRICE * self._typical_s
+        return max(job.typical_s for job in self.running.jobs)
 
     def _expected(self, at: float, over: int) -> float:
-        return max(0.0, sum(job.ended_by(at) for job in self.jobs) - over)
+        return max(0.0, self.running.ended_by(at) - over)

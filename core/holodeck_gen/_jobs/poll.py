@@ -93,14 +93,18 @@ class Poller:
         """Seconds that such jobs take."""
         return self.timetable.plan.typical_s
 
-    def ended_by(self, at: float) -> float:
-        """How likely the job has ended by loop time `at`."""
+    @property
+    def ran_at(self) -> float:
+        """Loop time at which the job was last known to run."""
+        return self.accepted + self._ran
+
+    def ended_by(self, at: float, since: float) -> float:
+        """How likely the job has ended by loop time `at`, if it ran at `since`."""
         durations = self.timetable.durations
-        age = at - self.accepted
-        if not durations.seen or age <= self._ran:
+        if not durations.seen or at <= since:
             return 0.0
-        gone = durations.spread.share(self._ran)
-        return (durations.spread.share(age) - gone) / (1 - gone)
+        gone = durations.spread.share(since - self.accepted)
+        return (durations.spread.share(at - self.accepted) - gone) / (1 - gone)
 
     def ran(self, at: float) -> None:
         """The job was found running at loop time `at`."""

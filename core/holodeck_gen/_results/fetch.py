@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from holodeck_gen._calls import DeadlineError, bounded, words
-from holodeck_gen._gate.gate import LocalGate
+from holodeck_gen._gate.local import LocalGate
 from holodeck_gen._health.retry import RetryPolicy, repeat
 from holodeck_gen._http.addresses import serves_locally, without_query
 from holodeck_gen._http.clients import Clients
