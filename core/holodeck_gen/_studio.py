@@ -315,13 +315,13 @@ class AsyncStudio:
         except PausedError as pause:
             begun = len(outcomes)
             outcomes += [
-                self._work.engine.failure(Life(index=i, task=task), pause)
+                self._work.engine.outcomes.failure(Life(index=i, task=task), pause)
                 for i, task in enumerate(given[begun:], start=begun)
             ]
         if self._stopped.is_set():
             begun = len(outcomes)
             outcomes += [
-                self._work.engine.cancelled(Life(index=i, task=task))
+                self._work.engine.outcomes.cancelled(Life(index=i, task=task))
                 for i, task in enumerate(given[begun:], start=begun)
             ]
         return outcomes

@@ -1,7 +1,7 @@
 """What the journal costs: ``python tests/benchmarks/bench_journal.py [tasks]``.
 
 200 tasks are in flight, each with the ten records of a paid job: admitted, planned, submitting,
-submitted, finished, fetched, a name, stored, done. Three figures of CPU time (user and system,
+submitted, finished, fetched, a name, stored, done. Four figures of CPU time (user and system,
 all threads) per task, from the same run:
 
 - *journal*: with `SqliteJournal` on disk, less what the same tasks cost with a journal that
@@ -9,7 +9,9 @@ all threads) per task, from the same run:
   what is alive for what may be freed costs more than all else in a task that does nothing;
 - *raw*: the same rows made of the same values and written by one thread, 200 tasks to a
   statement and a transaction to each kind of record;
-- *write*: of that, the part after the values are text.
+- *write*: of that, the part after the values are text;
+- *least*: as *journal*, with one that has the same rows and waits and nothing else, see
+  `LeastJournal`.
 
 Then the longest time for which the event loop stood still, also with an fsync that takes 20 ms.
 """
@@ -26,7 +28,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 import holodeck_gen as hg
+from benchmarks.least_journal import LeastJournal
 from holodeck_gen._engine.map import BATCH
 from holodeck_gen._journal import file, steps
 from holodeck_gen._journal.group_commit import GroupCommit
@@ -267,11 +272,14 @@ def report(count: int, folder: Path) -> Iterator[str]:
     nothing = cpu_of(Nothing(), folder / "0", count)
     journal = cpu_of(SqliteJournal.open(folder / "1" / "journal.sqlite3"), folder / "1", count)
     every, written = raw(folder / "2", count)
+    least = cpu_of(LeastJournal(folder / "3"), folder / "3", count) - nothing
     cost = journal - nothing
     yield f"SQLite {sqlite3.sqlite_version}, {count} tasks, {IN_FLIGHT} in flight; CPU a task:"
     yield f"  journal {cost:6.0f} µs   (with the tasks themselves {journal:.0f} µs)"
+    yield f"  least   {least:6.0f} µs"
     yield f"  raw     {every:6.0f} µs   (of that written {written:.0f} µs)"
     yield f"  ratio   {cost / every:6.2f}      (to what is written {cost / written:.2f})"
+    yield f"  ratio of the least {least / every:.2f}"
     for commit_s in (0.0, 0.02):
         pause = longest_pause(folder / str(commit_s), count // 5, commit_s=commit_s)
         yield f"loop still for at most {pause * 1e3:.1f} ms, commits + {commit_s * 1e3:.0f} ms"

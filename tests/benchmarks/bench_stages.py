@@ -5,7 +5,8 @@ processors' calls the engine makes at once, if not as many as it does by itself.
 
 It keeps to two processors. The pixel work is that of the check, which decodes a picture to its end,
 and of the processors, in two threads beside a loop that does nothing else; then comes the same with
-the engine: a rewriter, a provider that answers at once, the check, processors, a folder, sidecars.
+the engine: a rewriter, a provider that answers at once, the check, processors, a folder, sidecars;
+and once more with every callback of the loop watched, which takes longer by itself.
 Two figures are wanted:
 
 - the share: the time of the former by that of the latter, at least 0.90. On a machine that has
@@ -153,8 +154,10 @@ async def pixel_work(data: bytes, number: int) -> tuple[Spent, Loop]:
     return spent[0], loop
 
 
-async def run(data: bytes, number: int, folder: str, places: int) -> tuple[Spent, Loop]:
-    """What all of it takes."""
+async def run(
+    data: bytes, number: int, folder: str, places: int, *, watched: bool
+) -> tuple[Spent, Loop]:
+    """What all of it takes; longer, by some hundredths, where every callback is watched."""
 
     async def answer(_request: hg.JsonObject) -> bytes:
         return data
@@ -167,11 +170,12 @@ async def run(data: bytes, number: int, folder: str, places: int) -> tuple[Spent
     ) as studio:
         studio._work.engine.parts.finisher._threads = StageThreads(places=places)
         looking = asyncio.ensure_future(loop.look())
+        watching = loop.watched() if watched else contextlib.nullcontext()
         tasks = [hg.Task("a door", id=f"t{i}", style="ink") for i in range(number)]
         # As the command does.
         gc.collect()
         gc.freeze()
-        with loop.watched(), counted(spent):
+        with watching, counted(spent):
             async for outcome in studio.map(tasks):
                 assert outcome.ok, outcome
         looking.cancel()
@@ -191,9 +195,12 @@ def main() -> None:
     tell(f"{number} pictures of 1024², {chain}, {CORES} processors, {places} calls at once")
     for _ in range(RUNS):
         alone, quiet = asyncio.run(pixel_work(data, number))
-        folder = tempfile.mkdtemp()
-        whole, loop = asyncio.run(run(data, number, folder, places))
-        shutil.rmtree(folder)
+        made = []
+        for watched in (False, True):
+            folder = tempfile.mkdtemp()
+            made.append(asyncio.run(run(data, number, folder, places, watched=watched)))
+            shutil.rmtree(folder)
+        (whole, _), (_, loop) = made
         shares.append(Spent(alone.clock / whole.clock, alone.work / whole.work))
         loops.append(loop)
         tell(

@@ -9,34 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from holodeck_gen._calls import bounded, reworded, told, whole
+from holodeck_gen._calls import bounded, whole
 from holodeck_gen._config.settings import Settings
 from holodeck_gen._engine.draft import Drafts
+from holodeck_gen._engine.outcomes import Outcomes
 from holodeck_gen._engine.route import Router
 from holodeck_gen._event_queue import EventQueue
-from holodeck_gen._jobs.life import HELD, Life
+from holodeck_gen._jobs.life import Life
 from holodeck_gen._jobs.part import PartRunner
 from holodeck_gen._journal.journal import Entry, Journal, Plan, Retry
-from holodeck_gen._journal.place import is_invocation
 from holodeck_gen._journal.shares import shares_of
 from holodeck_gen._log import Logger
-from holodeck_gen._model.artifact import add_costs, in_number
-from holodeck_gen._model.outcome import Failure, Outcome, Result, State
+from holodeck_gen._model.outcome import Outcome, Result
 from holodeck_gen._model.provider import Provider
 from holodeck_gen._model.task import Task
 from holodeck_gen._results.sidecar import input_digests
 from holodeck_gen._stages.stages import Rewriter
 from holodeck_gen.errors import (
-    DownloadError,
     GenerationError,
     InvalidTaskError,
-    PartialResultError,
     PausedError,
-    ProcessingError,
     ProviderError,
     RewriteError,
-    StorageError,
-    SubmitUncertainError,
     TaskCancelledError,
     TaskError,
 )
@@ -48,9 +42,6 @@ if TYPE_CHECKING:
     from holodeck_gen._jobs.delivery import Part
 
 _log = Logger("holodeck_gen.engine")
-
-#: Errors after which what a job made can still be had, without being paid for again.
-UNSTORED = (DownloadError, ProcessingError, StorageError)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -67,6 +58,7 @@ class Engine:
     rewriters: Sequence[tuple[str, Rewriter]]
     parts: PartRunner
     journal: Journal
+    outcomes: Outcomes
     settings: Settings
     events: EventQueue
     retry: Retry = attrs.field(factory=Retry)
@@ -113,13 +105,13 @@ class Engine:
                 return await self._join(life, *begun)
             outcome = await self._run(life, life.entry)
         except GenerationError as reason:
-            outcome = self.failure(life, reason)
+            outcome = self.outcomes.failure(life, reason)
         except Exception as fault:
             # A fault of a plugin or of ours ends this task only.
             _log.exception("task.crashed", task=life.key)
             wrapped = ProviderError(f"unexpected {type(fault).__name__}: {fault}")
             wrapped.__cause__ = fault
-            outcome = self.failure(life, wrapped)
+            outcome = self.outcomes.failure(life, wrapped)
         return await self.end(life, outcome)
 
     def settled(self, life: Life) -> Outcome:
@@ -155,7 +147,7 @@ class Engine:
                     await asyncio.to_thread(_remove, spooled)
             except GenerationError as error:
                 life.held = True
-                outcome = self.failure(life, error)
+                outcome = self.outcomes.failure(life, error)
         if isinstance(outcome, Result):
             _log.info("task.done", task=life.key, files=len(outcome.artifacts))
         else:
@@ -184,50 +176,6 @@ class Engine:
             TaskEnded(time=self.events.clock(), outcome=outcome, provider=provider, seconds=seconds)
         )
 
-    def failure(self, life: Life, error: GenerationError, *, state: State | None = None) -> Failure:
-        """A task's end without a result, with what is known of it."""
-        if isinstance(error, TaskError):
-            error = told(
-                error,
-                task_id=life.key,
-                provider=life.provider.name if life.provider else None,
-                job_id=next(iter(life.job_ids), None),
-            )
-        if state is None:
-            state = "held" if life.owed or isinstance(error, HELD) else "failed"
-        lost = isinstance(error, SubmitUncertainError) or any(job.open for job in life.jobs)
-        if state == "held" and (lost or life.job_ids) and (path := self.journal.path):
-            error = reworded(error, f"{error}; {_whereabouts(path, known=bool(life.job_ids))}")
-        absent = error if isinstance(error, UNSTORED) else error.__cause__
-        unstored = state == "failed" and isinstance(absent, UNSTORED)
-        if unstored and (path := self.journal.path):
-            # Its addresses expire, so whoever reads this should know before.
-            job = f"job {job_id}" if (job_id := getattr(absent, "job_id", None)) else "it"
-            free = life.provider is not None and life.provider.billing == "free"
-            rest = f"{'' if free else f'{job} is paid for; '}{_whereabouts(path, known=True)}"
-            # What has no journal of its own would be paid for again.
-            again = "" if is_invocation(path) else ", or run the same again"
-            error = reworded(error, f"{error}; {rest}{again}")
-        artifacts = error.artifacts if isinstance(error, PartialResultError) else ()
-        return Failure(
-            task=life.task,
-            index=life.index,
-            key=life.key,
-            error=error,
-            state=state,
-            artifacts=artifacts,
-            attempts=sum(job.attempts for job in life.jobs),
-        )
-
-    def cancelled(self, life: Life) -> Failure:
-        """The outcome of a task that its owner stopped; held where its job goes on."""
-        ids = life.job_ids
-        rest = f"; job {', '.join(ids)} goes on at the provider" if ids else ""
-        if not ids and life.owed:
-            rest = "; a submit had no answer, so there may be a job that is billed"
-        error = TaskCancelledError(f"cancelled{rest}", job_id=next(iter(ids), None))
-        return self.failure(life, error, state="held" if ids or life.owed else "cancelled")
-
     async def _run(self, life: Life, entry: Entry) -> Outcome:
         self.settings.name.check(life.task)
         # What was sent keeps its words; a rewriter that was added later has nothing to say.
@@ -241,14 +189,14 @@ class Engine:
             life.bind(self.choose_again(task, entry.plan))
             plan = await self._followed_up(life, entry, task)
             parts = await self._parts(life, task, plan)
-            return self._assemble(life, entry, task, plan, parts)
+            return self.outcomes.of_parts(life, entry, task, plan, parts)
         with await self.router.route(life, task, entry.part(0), self.drafts.draft) as route:
             while True:
                 plan = await self._with_inputs(await route.next(), task)
                 await self.journal.planned(entry, plan)
                 parts = await self._parts(life, task, plan)
                 if not route.goes_on(parts):
-                    return self._assemble(life, entry, task, plan, parts)
+                    return self.outcomes.of_parts(life, entry, task, plan, parts)
 
     async def _parts(self, life: Life, task: Task, plan: Plan) -> list[Part]:
         """Make every part as it is planned."""
@@ -318,53 +266,6 @@ class Engine:
         names = tuple(name for name, _ in self.rewriters)
         await self.journal.rewritten(entry, task, names)
         return attrs.evolve(entry, rewritten=task, rewriters=names)
-
-    def _assemble(
-        self, life: Life, entry: Entry, task: Task, plan: Plan, parts: Sequence[Part]
-    ) -> Outcome:
-        artifacts = in_number(artifact for part in parts for artifact in part.artifacts)
-        errors = [part.error for part in parts if part.error is not None]
-        if errors and not artifacts:
-            raise next((each for each in errors if isinstance(each, HELD)), errors[0])
-        if errors:
-            partial = PartialResultError(
-                f"{len(errors)} of {len(parts)} jobs gave no complete result: {errors[0]}",
-                artifacts=artifacts,
-            )
-            partial.__cause__ = errors[0]
-            return self.failure(life, partial)
-        assert life.provider is not None
-        assert life.began is not None
-        jobs = life.jobs
-        return Result(
-            task=life.task,
-            index=life.index,
-            key=entry.key,
-            artifacts=artifacts,
-            prompt=task.prompt,
-            revised_prompt=next((p.revised_prompt for p in parts if p.revised_prompt), None),
-            provider=life.provider.name,
-            model=plan.model,
-            job_ids=life.job_ids,
-            attempts=sum(job.attempts for job in jobs),
-            cost=add_costs([part.cost for part in parts if part.cost]),
-            seconds={
-                "wait": max(job.wait_s for job in jobs),
-                "job": sum(job.run_s for job in jobs),
-                "fetch": sum(each.fetch_s for each in life.deliveries),
-                "finish": sum(each.finish_s for each in life.deliveries),
-                "total": asyncio.get_running_loop().time() - life.began,
-            },
-            warnings=plan.warnings,
-        )
-
-
-def _whereabouts(journal: Path, *, known: bool) -> str:
-    """What a person can do about a job that nobody waits for."""
-    folder = journal.parent
-    if known:
-        return f"get it with 'holodeck-gen collect {folder}'"
-    return f"it is kept in mind: 'holodeck-gen audit {folder}'"
 
 
 def _remove(files: Iterable[Path]) -> None:

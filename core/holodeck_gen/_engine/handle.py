@@ -62,7 +62,7 @@ class AsyncHandle:
         async with asyncio.timeout(timeout):
             await asyncio.wait({self.run})
         if self.run.cancelled():
-            self._cancelled = self._cancelled or self.engine.cancelled(self.life)
+            self._cancelled = self._cancelled or self.engine.outcomes.cancelled(self.life)
             return self._cancelled
         return self.run.result()
 
@@ -86,7 +86,7 @@ class AsyncHandle:
         await asyncio.wait({self.run})
         if not self.run.cancelled():
             return
-        self._cancelled = self.engine.cancelled(self.life)
+        self._cancelled = self.engine.outcomes.cancelled(self.life)
         await self.engine.end(self.life, self._cancelled)
         cancel = getattr(self.life.provider, "cancel", None)
         if cancel is None:

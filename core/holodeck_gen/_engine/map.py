@@ -183,7 +183,7 @@ class MapRun:
         except asyncio.CancelledError:
             if self._closed or not self.stopped.is_set():
                 raise
-            outcome = await self.engine.end(life, self.engine.cancelled(life))
+            outcome = await self.engine.end(life, self.engine.outcomes.cancelled(life))
         if isinstance(outcome, Failure) and isinstance(outcome.error, BillingError | PausedError):
             self._refused = True
         self._deliver(life.index, outcome)
@@ -203,7 +203,7 @@ class MapRun:
         life = self._running.pop(task)
         if task.cancelled() and not self._closed:
             # Cancelled before its first step, so that its own handler never ran.
-            self._deliver(life.index, self.engine.cancelled(life))
+            self._deliver(life.index, self.engine.outcomes.cancelled(life))
         self._changed.set()
 
     def stop(self, *, finish_jobs: bool) -> None:

@@ -17,6 +17,7 @@ from holodeck_gen._engine.affinity import Affinities
 from holodeck_gen._engine.choices import Choices
 from holodeck_gen._engine.draft import Drafts
 from holodeck_gen._engine.engine import Engine
+from holodeck_gen._engine.outcomes import Outcomes
 from holodeck_gen._engine.route import Router
 from holodeck_gen._event_queue import EventQueue
 from holodeck_gen._http.clients import Clients
@@ -158,6 +159,7 @@ class Workplace:
                 rewriters=rewriters,
                 parts=parts,
                 journal=self.journal,
+                outcomes=Outcomes(journal=self.journal),
                 settings=self.settings,
                 events=self.events,
                 retry=self.retry,

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING
 import attrs
 
 from holodeck_gen._calls import reworded, told
+from holodeck_gen._jobs.bringing import Bringing, addresses
 from holodeck_gen._jobs.job import Job
 from holodeck_gen._journal.journal import Entry, Journal, PartRecord
 from holodeck_gen._journal.shares import Share, missing, unfetched
 from holodeck_gen._journal.spool import RawFile
-from holodeck_gen._journal.steps import Completed, Failed, Fetched, Finished, Stored
+from holodeck_gen._journal.steps import Completed, Failed, Fetched, Stored
 from holodeck_gen._model.artifact import Artifact, Cost
 from holodeck_gen._model.origin import Origin, this_release
-from holodeck_gen._model.provider import Bytes, JobStatus, PartError, Url
-from holodeck_gen._results.fetch import Fetcher, pictures
+from holodeck_gen._model.provider import Bytes, JobStatus, Url
+from holodeck_gen._results.fetch import pictures
 from holodeck_gen._results.finish import Finisher
 from holodeck_gen._results.sidecar import describe
 from holodeck_gen.errors import (
     DownloadError,
     GenerationError,
     JobFailedError,
-    ProcessingError,
     StageError,
 )
 
@@ -52,6 +52,7 @@ class Delivery:
     """One part's way from its outputs to its files.
 
     Args:
+        bringing: Brings them into the spool.
         entry: Its task.
         job: Its job, which has ended.
         share: What was asked of it.
@@ -63,7 +64,7 @@ class Delivery:
     """
 
     journal: Journal
-    fetcher: Fetcher
+    bringing: Bringing
     finisher: Finisher
     entry: Entry
     job: Job
@@ -74,10 +75,6 @@ class Delivery:
     finish_s: float = attrs.field(default=0.0, init=False)
     spooled: tuple[Path, ...] = attrs.field(default=(), init=False)
     _raws: tuple[RawFile, ...] | None = attrs.field(default=None, init=False)
-    #: Why one of the outputs could not be had.
-    _lost: DownloadError | None = attrs.field(default=None, init=False)
-    #: Where they were looked for last, if that is not where the job's end told.
-    _fresh: JobStatus | None = attrs.field(default=None, init=False)
     _bytes: bool = attrs.field(default=False, init=False)
 
     async def answered(self, status: JobStatus) -> None:
@@ -88,9 +85,7 @@ class Delivery:
         if any(isinstance(output, Bytes) for output in made):
             self._raws = await self.fetch(status)
         else:
-            await self.journal.record(
-                self.job.key, Finished(outputs=status.outputs, cost=status.cost)
-            )
+            await self.bringing.record(status)
 
     async def fetch(self, status: JobStatus) -> tuple[RawFile, ...]:
         """Bring what a job made into the spool, as far as it can be had, and record it.
@@ -108,10 +103,10 @@ class Delivery:
         began = asyncio.get_running_loop().time()
         origin = self._origin(status)
         self._bytes = any(isinstance(output, Bytes) for output in made)
-        await self._record_outputs(status)
+        await self.bringing.record(status)
         try:
             with self.job.reports.stage("fetch"):
-                raws = _from(origin, await self._bring(status, {}))
+                raws = _from(origin, await self.bringing.bring(status, {}))
         finally:
             self.fetch_s += asyncio.get_running_loop().time() - began
         await self.journal.record(self.job.key, Fetched(files=raws, cost=status.cost))
@@ -129,7 +124,7 @@ class Delivery:
             StageError: The files stay in the spool.
         """
         artifacts = await self._finish(raws, status)
-        error, outputs = self._shortfall(self._fresh or status, raws)
+        error, outputs = self._shortfall(self.bringing.fresh or status, raws)
         await self.journal.record(
             self.job.key, Stored(artifacts=artifacts, error=error, outputs=outputs)
         )
@@ -148,15 +143,15 @@ class Delivery:
         had = {raw.place: raw for raw in record.files if raw.place is not None}
         try:
             with self.job.reports.stage("fetch"):
-                raws = await self._bring(status, had, stored=True)
+                raws = await self.bringing.bring(status, had, stored=True)
             raws = _from(self._origin(status), raws, but=record.files)
-            error, outputs = self._shortfall(self._fresh or status, raws)
+            error, outputs = self._shortfall(self.bringing.fresh or status, raws)
             new = [raw for raw in raws if raw not in record.files]
             artifacts = (*record.artifacts, *await self._finish(new, status))
         except StageError as fault:
             # Its place in the journal is as good as it was.
             return attrs.evolve(before, error=told(fault, job_id=self.job.job_id))
-        if self._lost is not None:
+        if self.bringing.lost is not None:
             outputs = outputs or record.outputs
         # Also where nothing new could be had: when that was, tells whether it ever can be.
         await self.journal.record(
@@ -177,66 +172,6 @@ class Delivery:
     def unrecorded(self) -> bool:
         """Whether only asking the job again can bring its files."""
         return self._bytes and self._raws is None
-
-    async def _record_outputs(self, status: JobStatus) -> None:
-        if outputs := _addresses(status):
-            await self.journal.record(self.job.key, Finished(outputs=outputs, cost=status.cost))
-
-    async def _bring(
-        self, status: JobStatus, had: dict[int, RawFile], *, stored: bool = False
-    ) -> tuple[RawFile, ...]:
-        """The raw files of all outputs that can be had; those that `had` has already are left."""
-        self._lost = await self._fetch_into(had, status)
-        if self._lost is not None and self.job.ref is not None:
-            # The address may have expired; asking again costs nothing and may renew it.
-            fresh = await self.job.renewed()
-            if fresh is not None and fresh.outputs and fresh.outputs != status.outputs:
-                self._fresh = fresh
-                if not stored:
-                    await self._record_outputs(fresh)
-                self._lost = await self._fetch_into(had, fresh)
-        if not had and self._lost is not None:
-            raise self._lost
-        return tuple(had[place] for place in sorted(had))
-
-    async def _fetch_into(self, had: dict[int, RawFile], status: JobStatus) -> DownloadError | None:
-        """Add what can be had; the first error of what cannot."""
-        lost: DownloadError | None = None
-        several = len(pictures(status)[0]) > 1
-        for place, output in enumerate(status.outputs):
-            if isinstance(output, PartError) or place in had:
-                continue
-            name = f"{self.job.key.submit_key}-{place}"
-            kind = self.entry.task.kind
-            try:
-                raw = await self.fetcher.fetch(
-                    output,
-                    self.job.provider,
-                    name=name,
-                    kind=kind,
-                    account=self.job.account,
-                )
-            except DownloadError as error:
-                assert not isinstance(output, Bytes)
-                kept = await self.fetcher.kept(output, name=name, kind=kind)
-                if kept is None:
-                    lost = lost or error
-                    continue
-                raw = kept
-            if several and (refusal := await self._refusal(raw, output)):
-                # One alone is kept, and its part fails; here the others are not to fail with it.
-                lost = lost or refusal
-                continue
-            had[place] = attrs.evolve(raw, place=place)
-        return lost
-
-    async def _refusal(self, raw: RawFile, output: Output) -> DownloadError | None:
-        """Why the check of a file would fail, if it would."""
-        try:
-            await self.finisher.check(raw, self.entry.task, decode=isinstance(output, Bytes))
-        except ProcessingError as error:
-            return DownloadError(str(error), stage="check")
-        return None
 
     async def _finish(self, raws: Sequence[RawFile], status: JobStatus) -> tuple[Artifact, ...]:
         began = asyncio.get_running_loop().time()
@@ -308,9 +243,11 @@ class Delivery:
         """Why files are missing, and the addresses where some of them may still be had."""
         if lost := unfetched(status.outputs, raws):
             numbers = ", ".join(str(self.share.number(place)) for place in lost)
-            error = self._lost or DownloadError("it could not be downloaded", stage="download")
+            error = self.bringing.lost or DownloadError(
+                "it could not be downloaded", stage="download"
+            )
             error = reworded(error, f"picture {numbers}: {error}")
-            return told(error, job_id=self.job.job_id), _addresses(status)
+            return told(error, job_id=self.job.job_id), addresses(status)
         if not missing(self.share, raws):
             return None, ()
         _, told_of = pictures(status)
@@ -334,11 +271,6 @@ def _from(
     if origin is None:
         return raws
     return tuple(raw if raw in but else attrs.evolve(raw, origin=origin) for raw in raws)
-
-
-def _addresses(status: JobStatus) -> tuple[Output, ...]:
-    """A job's outputs, unless some are bytes, which no journal keeps."""
-    return () if any(isinstance(each, Bytes) for each in status.outputs) else status.outputs
 
 
 def as_recorded(record: PartRecord) -> JobStatus:

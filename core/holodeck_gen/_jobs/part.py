@@ -13,6 +13,7 @@ from holodeck_gen._accounts.accounts import Accounts
 from holodeck_gen._accounts.berth import MovesOnError
 from holodeck_gen._config.settings import Settings
 from holodeck_gen._event_queue import EventQueue
+from holodeck_gen._jobs.bringing import Bringing
 from holodeck_gen._jobs.delivery import Delivery, Part, as_recorded
 from holodeck_gen._jobs.job import Job, Submits
 from holodeck_gen._jobs.life import HELD, Life
@@ -79,9 +80,16 @@ class PartRunner:
         """Make one part; its error is a value, so that others go on."""
         record = entry.parts.get(share.index, PartRecord())
         job = self._job(life, entry, share, record)
-        delivery = Delivery(
+        bringing = Bringing(
             journal=self.journal,
             fetcher=self.fetcher,
+            finisher=self.finisher,
+            entry=entry,
+            job=job,
+        )
+        delivery = Delivery(
+            journal=self.journal,
+            bringing=bringing,
             finisher=self.finisher,
             entry=entry,
             job=job,
