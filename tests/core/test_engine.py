@@ -490,6 +490,22 @@ class TestStages:
         assert run_one(ScriptedProvider(), hg.Task("a", id="a"), process=[double], store=store).ok
         assert store.files == {"a.png": PNG, "a-b.png": PNG + b"b"}
 
+    def test_a_processor_that_yields_its_files_works_in_its_thread(self) -> None:
+        """It was called there, and did its work in the event loop, without a deadline."""
+        threads: list[threading.Thread] = []
+
+        def double(file: Path, task: hg.Task) -> Iterator[Path]:
+            threads.append(threading.current_thread())
+            yield file
+            second = file.with_stem(f"{file.stem}-b")
+            second.write_bytes(file.read_bytes())
+            yield second
+
+        store = FakeStore()
+        assert run_one(ScriptedProvider(), hg.Task("a", id="a"), process=[double], store=store).ok
+        assert [*store.files] == ["a.png", "a-b.png"]
+        assert threads != [threading.main_thread()]
+
     @pytest.mark.parametrize("per_job", [1, 2])
     def test_processors_are_told_what_made_the_picture(self, per_job: int) -> None:
         told: list[hg.Task] = []

@@ -83,6 +83,11 @@ def _written(text: bytes, file: Path) -> FileFacts:
     return _inspected(file, kind="sidecar", declared=None)
 
 
+def _called(processor: Processor, file: Path, task: Task) -> list[Path]:
+    # What it returns may be a generator, which works only when it is asked for its files.
+    return files_of(processor(file, task))
+
+
 @attrs.define(kw_only=True, eq=False)
 class Finisher:
     """Runs the processors, then stores what they return and what is told of it.
@@ -223,24 +228,20 @@ class Finisher:
     ) -> list[Path]:
         what = f"processor {name!r}"
         try:
-            answer: object
             if isinstance(processor, InProcess):
                 assert self.processes is not None
-                answer = await self.processes.run(
+                return await self.processes.run(
                     processor.name, file, task, timeout_s=self.timeout_s, what=what
                 )
-            else:
-                answer = await self._threads.run(
-                    processor, file, task, timeout_s=self.timeout_s, what=what
-                )
-            files = files_of(answer)
+            return await self._threads.run(
+                _called, processor, file, task, timeout_s=self.timeout_s, what=what
+            )
         except ProcessingError:
             raise
         except Exception as error:
             raise ProcessingError(
                 f"processor {name!r} failed: {words(error)}", stage=name
             ) from error
-        return files
 
     async def _put(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
@@ -43,7 +43,7 @@ class Rewriter(Protocol):
 #:   The engine warns where one does.
 #: - ``remembers``, true of one that compares a picture with earlier ones. It stays in threads,
 #:   because each process would know only some of them.
-Processor: TypeAlias = Callable[[Path, Task], Path | Sequence[Path]]
+Processor: TypeAlias = Callable[[Path, Task], Path | Iterable[Path]]
 
 
 def files_of(answer: object) -> list[Path]:
