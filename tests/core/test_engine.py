@@ -532,6 +532,21 @@ class TestStages:
         told.sort(key=lambda each: each.seed or 0)
         assert told == [attrs.evolve(made, seed=7), attrs.evolve(made, seed=8)]
 
+    def test_a_task_with_files_is_prepared_in_a_thread(self) -> None:
+        """Its pictures were read in the event loop, up to 400 MB of them for one task."""
+        loops: list[bool] = []
+
+        @attrs.define(kw_only=True)
+        class Reads(ScriptedProvider):
+            def prepare(self, task: hg.Task) -> hg.Prepared:
+                loops.append(threading.current_thread() is threading.main_thread())
+                return ScriptedProvider.prepare(self, task)
+
+        for inputs, in_the_loop in ((["door.png"], False), ([], True)):
+            loops.clear()
+            assert run_one(Reads(), hg.Task("a", inputs=inputs)).ok
+            assert set(loops) == {in_the_loop}
+
     @pytest.mark.parametrize("how", ["raise", "nonsense", "missing", "coroutine"])
     def test_a_broken_processor_keeps_the_raw_file(self, how: str) -> None:
         def broken(file: Path, task: hg.Task) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,14 @@ class TestReferences:
         with path.open("ab") as file:
             file.truncate(6 * 2**20)
         assert "bytes" in refusal("aiart", inputs=[path])
+
+    def test_what_is_refused_is_not_read_first(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A file of any size was read to its end, to be refused for its size."""
+        path = picture(tmp_path / "cat.png", (49, 100))
+        monkeypatch.setattr(hashlib, "file_digest", None)
+        assert "50 to 5000" in refusal("aiart", inputs=[path])
 
     @pytest.mark.parametrize("content", [None, b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
     def test_a_file_that_cannot_be_read_is_refused(

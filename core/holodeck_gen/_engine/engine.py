@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -190,7 +191,7 @@ class Engine:
             plan = await self._followed_up(life, entry, task)
             parts = await self._parts(life, task, plan)
             return self.outcomes.of_parts(life, entry, task, plan, parts)
-        with await self.router.route(life, task, entry.part(0), self.drafts.draft) as route:
+        with await self.router.route(life, task, entry.part(0), self._draft) as route:
             while True:
                 plan = await self._with_inputs(await route.next(), task)
                 await self.journal.planned(entry, plan)
@@ -209,6 +210,9 @@ class Engine:
             running = [group.create_task(self.parts.run(life, entry, share)) for share in shares]
         return [each.result() for each in running]
 
+    async def _draft(self, task: Task, provider: Provider) -> Plan:
+        return await _prepared(task, partial(self.drafts.draft, task, provider))
+
     async def _followed_up(self, life: Life, entry: Entry, task: Task) -> Plan:
         """The plan as it was, and more where somebody wants what is missing tried again."""
         assert entry.plan is not None
@@ -216,7 +220,8 @@ class Engine:
         if not self.retry.of_failed(entry.key):
             return entry.plan
         try:
-            plan = self.drafts.follow_up(life.provider, entry, task, entry.plan)
+            follow_up = partial(self.drafts.follow_up, life.provider, entry, task, entry.plan)
+            plan = await _prepared(task, follow_up)
         except TaskError as error:
             # What was made stays what it is.
             _log.warning("task.not_followed_up", task=entry.key, error=str(error))
@@ -266,6 +271,11 @@ class Engine:
         names = tuple(name for name, _ in self.rewriters)
         await self.journal.rewritten(entry, task, names)
         return attrs.evolve(entry, rewritten=task, rewriters=names)
+
+
+async def _prepared(task: Task, prepare: Callable[[], Plan]) -> Plan:
+    """Prepare `task`, in a thread where it has files: a provider reads them to check them."""
+    return await asyncio.to_thread(prepare) if task.inputs else prepare()
 
 
 def _remove(files: Iterable[Path]) -> None:

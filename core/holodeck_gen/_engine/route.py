@@ -20,7 +20,7 @@ shopped around, and `SubmitUncertainError`, because there may be a job that cost
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Self
 
 import attrs
@@ -86,7 +86,11 @@ class Router:
     affinities: Affinities
 
     async def route(
-        self, life: Life, task: Task, key: PartKey, draft: Callable[[Task, Provider], Plan]
+        self,
+        life: Life,
+        task: Task,
+        key: PartKey,
+        draft: Callable[[Task, Provider], Awaitable[Plan]],
     ) -> Route:
         """The way of one task; use it with ``with``.
 
@@ -122,7 +126,7 @@ class Route:
     key: PartKey
     pools: Sequence[Pool]
     accounts: Accounts
-    draft: Callable[[Task, Provider], Plan]
+    draft: Callable[[Task, Provider], Awaitable[Plan]]
     affinity: AffinityGroup | None
     _refused: set[str] = attrs.field(factory=set, init=False)
     #: Why it did not go to an account, by its key, in their order.
@@ -196,7 +200,7 @@ class Route:
     async def _first(self) -> tuple[_Draft, Berth] | None:
         """The first account with room, of the first provider that takes the task at all."""
         for pool in self._allowed():
-            drafts = self._drafts(pool)
+            drafts = await self._drafts(pool)
             if not drafts:
                 continue
             if len(drafts) == 1:
@@ -225,7 +229,7 @@ class Route:
             )
         return allowed
 
-    def _drafts(self, pool: Pool) -> list[_Draft]:
+    async def _drafts(self, pool: Pool) -> list[_Draft]:
         """The accounts that may take the task now."""
         drafts: list[_Draft] = []
         for provider in pool.members:
@@ -233,7 +237,7 @@ class Route:
             if account.key in self._refused:
                 continue
             try:
-                plan = self.draft(self.task, provider)
+                plan = await self.draft(self.task, provider)
                 account.check(provider.quota_key(self.task))
             except (InvalidTaskError, PausedError) as error:
                 self._note(error, provider)

@@ -228,6 +228,8 @@ class Provider(Protocol):
     def prepare(self, task: Task) -> Prepared:
         """Translate and check `task`; pure, no cost.
 
+        Called in the event loop, and in threads for tasks with inputs, whose files it may read.
+
         Raises:
             InvalidTaskError: The provider cannot do what is asked.
         """

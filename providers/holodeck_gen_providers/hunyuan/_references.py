@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import threading
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from holodeck_gen_providers.hunyuan._tables import Model, References
 
 _WEB = ("http://", "https://")
+_WARNINGS = threading.Lock()
 
 
 def note(given: str | hg.Artifact, model: Model) -> dict[str, str]:
@@ -43,9 +46,18 @@ def note(given: str | hg.Artifact, model: Model) -> dict[str, str]:
             f"the reference picture {address[:60]!r} is neither a web address nor a local file"
         )
     path = os.path.abspath(os.path.expanduser(address))
-    facts = _facts(path)
-    _check(facts, path, references, model.name)
-    return {"path": path, "sha256": facts.sha256, "media_type": facts.media_type}
+    try:
+        state = os.stat(path)
+        facts = _facts(path, state.st_size, state.st_mtime_ns)
+        # Before all of it is read, which takes long if it is too large.
+        _check(facts, path, references, model.name)
+        sha256 = _sha256(path, state.st_size, state.st_mtime_ns)
+    except InvalidTaskError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a picture"
+        raise InvalidTaskError(f"the reference picture {path} cannot be read: {reason}") from error
+    return {"path": path, "sha256": sha256, "media_type": facts.media_type}
 
 
 def attach(body: dict[str, Any], notes: Sequence[Mapping[str, str]], model: Model) -> None:
@@ -77,30 +89,19 @@ def attach(body: dict[str, Any], notes: Sequence[Mapping[str, str]], model: Mode
 
 @attrs.frozen(kw_only=True)
 class _Facts:
-    sha256: str
     media_type: str
     width: int
     height: int
     size_bytes: int
 
 
-def _facts(path: str) -> _Facts:
-    try:
-        state = os.stat(path)
-        return _read_facts(path, state.st_size, state.st_mtime_ns)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a picture"
-        raise InvalidTaskError(f"the reference picture {path} cannot be read: {reason}") from error
-
-
 # A task is prepared once more for each of its parts, and many tasks may share one picture.
 @lru_cache(maxsize=1024)
-def _read_facts(path: str, size_bytes: int, _modified_ns: int) -> _Facts:
-    import warnings
-
+def _facts(path: str, size_bytes: int, _modified_ns: int) -> _Facts:
     from PIL import Image, UnidentifiedImageError
 
-    with warnings.catch_warnings():
+    # What is to be a warning is the same in all threads, so only one changes it at a time.
+    with _WARNINGS, warnings.catch_warnings():
         # Only the header is read, and a picture of that many pixels is refused below.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         try:
@@ -109,11 +110,13 @@ def _read_facts(path: str, size_bytes: int, _modified_ns: int) -> _Facts:
                 media_type = Image.MIME.get(image.format or "", "")
         except (Image.DecompressionBombError, UnidentifiedImageError, SyntaxError) as error:
             raise ValueError("not a picture") from error
+    return _Facts(media_type=media_type, width=width, height=height, size_bytes=size_bytes)
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: str, _size_bytes: int, _modified_ns: int) -> str:
     with open(path, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return _Facts(
-        sha256=sha256, media_type=media_type, width=width, height=height, size_bytes=size_bytes
-    )
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check(facts: _Facts, path: str, references: References, model: str) -> None:
