@@ -20,7 +20,7 @@ from holodeck_gen._results.room import Room
 from holodeck_gen._results.seals import Seals
 from holodeck_gen._results.shelf import BESIDE, Kept, Shelf
 from holodeck_gen._stages.in_processes import InProcess, Workers
-from holodeck_gen._stages.stages import Processor, files_of
+from holodeck_gen._stages.stages import Processor, processed
 from holodeck_gen._stages.threads import StageThreads
 from holodeck_gen.errors import PluginError, ProcessingError, StageError, StorageError
 from holodeck_gen.files import full_disk, is_full
@@ -81,11 +81,6 @@ def _written(text: bytes, file: Path) -> FileFacts:
     """The facts of a sidecar, which is written first."""
     file.write_bytes(text)
     return _inspected(file, kind="sidecar", declared=None)
-
-
-def _called(processor: Processor, file: Path, task: Task) -> list[Path]:
-    # What it returns may be a generator, which works only when it is asked for its files.
-    return files_of(processor(file, task))
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -234,7 +229,7 @@ class Finisher:
                     processor.name, file, task, timeout_s=self.timeout_s, what=what
                 )
             return await self._threads.run(
-                _called, processor, file, task, timeout_s=self.timeout_s, what=what
+                processed, processor, file, task, timeout_s=self.timeout_s, what=what
             )
         except ProcessingError:
             raise

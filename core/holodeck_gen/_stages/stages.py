@@ -46,17 +46,20 @@ class Rewriter(Protocol):
 Processor: TypeAlias = Callable[[Path, Task], Path | Iterable[Path]]
 
 
-def files_of(answer: object) -> list[Path]:
-    """The files that a processor returned.
+def processed(processor: Processor, file: Path, task: Task) -> list[Path]:
+    """The files that a processor makes of `file`.
 
     Raises:
         TypeError: It returned something else.
+        Exception: Whatever it raises.
     """
+    answer: object = processor(file, task)
     if inspect.iscoroutine(answer):
         # Otherwise Python warns at some later time that it was never awaited.
         answer.close()
     if inspect.isawaitable(answer):
         raise TypeError("a processor is a plain function, not a coroutine function")
+    # A generator works only now, when it is asked for its files.
     files: list[Path] = [answer] if isinstance(answer, Path) else list(answer)  # type: ignore[call-overload]
     for each in files:
         if not isinstance(each, Path) or not each.is_file():

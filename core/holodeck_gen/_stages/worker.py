@@ -18,7 +18,7 @@ import attrs
 import structlog
 
 from holodeck_gen._stages.portable import Failed, failed, passes
-from holodeck_gen._stages.stages import files_of
+from holodeck_gen._stages.stages import processed
 from holodeck_gen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -182,6 +182,6 @@ async def _work(parent: _Parent, recipe: Recipe) -> None:
 
 def _called(processor: Processor, args: tuple[Any, ...]) -> Done | Failed:
     try:
-        return Done(files=files_of(processor(*args)))
+        return Done(files=processed(processor, *args))
     except Exception as error:
         return failed(error)
