@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 
@@ -15,7 +16,9 @@ from discovery import greedy, utilisation
 from helpers import opened
 from holodeck_gen._gate.beliefs import TINY, Beliefs, Running
 from holodeck_gen._gate.beliefs import given as given_that
+from holodeck_gen._gate.local import LocalGate, _LocalSlot
 from holodeck_gen._gate.probes import PRICE, Probes
+from holodeck_gen._model.concurrency import Concurrency
 from holodeck_gen.testing import Script, ScriptedProvider, run_virtual
 
 ACCOUNTS = itertools.count()
@@ -147,6 +150,31 @@ class TestProbes:
         probes.rest()
         assert not probes.due(6.0, 0)
         assert probes.next_at(0) is not None
+
+
+def test_an_answer_tells_nothing_while_an_earlier_one_is_out() -> None:
+    """Nobody knows whether the earlier one has a slot, and so what the later one found."""
+
+    async def main() -> list[float]:
+        gate = LocalGate(Concurrency(minimum=2, maximum=2), hg.Limits(), probe=True)
+        running = gate._probes.running
+        running.jobs += [Job(0.0, 10.0), Job(0.0, 10.0)]
+        gate.held = 2
+        await asyncio.sleep(1)
+        slots = []
+        for occupied in (2, 3):
+            grant = gate._ceiling.grant(1.0, occupied, probe=True)
+            gate.held += 1
+            slots.append(_LocalSlot(gate, "", grant))
+            slots[-1].sending()
+        expected = [running.ended_by(1.0)]
+        for slot in reversed(slots):
+            slot.accepted()
+            expected.append(running.ended_by(1.0))
+        gate.close()
+        return expected
+
+    assert run_virtual(main()) == pytest.approx([0.2, 0.2, 1.0])
 
 
 def work(
